@@ -1,0 +1,59 @@
+# The one entry for people and CI. Everything happens in .venv; `make demo` and `make test` need only git, make, a C
+# compiler and Python >= 3.11 with venv and headers.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+BIN := $(VENV)/bin
+SOURCES := pyproject.toml setup.py $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+
+.PHONY: help demo test stress check bench gates peers clean
+
+help:  ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.built  ## a small trading platform of real processes; ARGS="--seconds 10" passes arguments on
+	@$(BIN)/shmtel demo $(ARGS)
+
+test: $(VENV)/.test  ## the whole test suite; ARGS="-k ring" passes arguments to pytest
+	$(BIN)/python -m pytest $(ARGS)
+
+stress: $(VENV)/.test  ## the tests that take minutes
+	$(BIN)/python -m pytest -m stress $(ARGS)
+
+check: $(VENV)/.check  ## ruff, mypy --strict, cython-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet . || $(BIN)/ruff format --diff .
+	$(BIN)/mypy
+	$(BIN)/cython-lint src benchmarks
+
+bench: $(VENV)/.bench  ## measure everything beside its peers; writes bench_results/ and the README's table
+	$(BIN)/python -m benchmarks.run $(ARGS)
+
+gates: $(VENV)/.bench  ## fail if a figure that was promised is missed
+	$(BIN)/python -m benchmarks.gates $(ARGS)
+
+peers:  ## the servers and tools that some tests need, by apt
+	.ci/peers
+
+clean:  ## remove what was built
+	rm -rf $(VENV) build dist *.egg-info src/*.egg-info
+	find src benchmarks \( -name '*.so' -o -name '*.c' \) -delete
+
+$(VENV)/.ready:
+	@command -v $(PYTHON) >/dev/null || { echo "make: no $(PYTHON): install Python >= 3.11, or say make PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $$($(PYTHON) -V) is too old: 3.11 or later is needed, say make PYTHON=..."; exit 1; }
+	@command -v $(or $(CC),cc) >/dev/null || { echo "make: no C compiler: install gcc or clang (apt install gcc)"; exit 1; }
+	@$(PYTHON) -c 'import os, sysconfig, sys; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || { echo "make: no Python.h: install Python's headers (apt install python3-dev)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "make: no venv module: install it (apt install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.ready $(SOURCES)
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.test $(VENV)/.check $(VENV)/.bench: $(VENV)/.%: $(VENV)/.built
+	$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	@touch $@

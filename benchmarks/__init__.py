@@ -1,0 +1,1 @@
+"""Benchmarks of shmtelemetry, of its peers, and the gates that follow from them."""

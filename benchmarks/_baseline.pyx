@@ -1,0 +1,85 @@
+"""What the figures of shmtelemetry are divided by, and its C face in a loop. Built by build.py, never installed."""
+
+cimport cython
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from shmtelemetry._ring cimport Producer
+
+cdef extern from "shmtelemetry.h" nogil:
+    enum: SHMTEL_CLOCK_MONOTONIC
+    enum: SHMTEL_CLOCK_TSC
+    ctypedef struct shmtel_sample:
+        uint64_t time
+        uint32_t series
+        uint32_t flags
+        double value
+    uint64_t shmtel_ticks(uint32_t clock)
+
+
+cdef class Empty:
+    """The least that a compiled method can do: convert its argument and return."""
+
+    @cython.binding(False)
+    def emit(self, double value):
+        return True
+
+    @cython.binding(False)
+    def emit_object(self, record):
+        return True
+
+
+def read_clock(uint32_t clock, uint64_t count):
+    """Read the clock `count` times; returns the last ticks, so that nothing is optimised away."""
+    cdef uint64_t ticks = 0
+    cdef uint64_t number
+    with nogil:
+        for number in range(count):
+            ticks = shmtel_ticks(clock)
+    return ticks
+
+
+def push(Producer producer, uint32_t clock, uint64_t count):
+    """Push `count` records of 24 bytes, each with its time; returns how many were accepted."""
+    cdef uint64_t accepted = 0
+    cdef uint64_t number
+    cdef shmtel_sample sample
+    sample.series, sample.flags, sample.value = 7, 0, 0.0125
+    with nogil:
+        for number in range(count):
+            sample.time = shmtel_ticks(clock)
+            accepted += producer.push(&sample)
+    return accepted
+
+
+def push_paced(Producer producer, uint32_t clock, double ticks_a_record, uint64_t count):
+    """Push `count` records of 24 bytes, none before its time is due; returns how many were accepted."""
+    cdef uint64_t accepted = 0
+    cdef uint64_t number
+    cdef uint64_t begin, due
+    cdef shmtel_sample sample
+    sample.series, sample.flags, sample.value = 7, 0, 0.0125
+    with nogil:
+        begin = shmtel_ticks(clock)
+        for number in range(count):
+            due = begin + <uint64_t>(number * ticks_a_record)
+            sample.time = shmtel_ticks(clock)
+            while sample.time < due:
+                sample.time = shmtel_ticks(clock)
+            accepted += producer.push(&sample)
+    return accepted
+
+
+def copy_around(uint8_t[::1] target, const uint8_t[::1] source, uint64_t count):
+    """Copy `source` to `target` `count` times, each behind the one before, as a ring would."""
+    cdef size_t size = source.shape[0]
+    cdef size_t offset = 0
+    cdef uint64_t number
+    if size == 0 or target.shape[0] < size:
+        raise ValueError(f"a target of at least {size} bytes, and a source that is not empty, are needed")
+    with nogil:
+        for number in range(count):
+            memcpy(&target[offset], &source[0], size)
+            offset += size
+            if offset + size > <size_t>target.shape[0]:
+                offset = 0

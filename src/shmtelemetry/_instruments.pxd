@@ -1,0 +1,32 @@
+from libc.stdint cimport uint32_t, uint64_t
+
+from ._ring cimport Producer, shmtel_cell, shmtel_producer
+
+
+cdef class Handle:
+    cdef shmtel_producer *ring      # the producer's, at hand
+    cdef uint32_t series            # its number in the segment's catalogue
+    cdef uint64_t cell_offset       # of its cell in the catalogue
+    cdef Producer producer
+    cdef readonly object metric     # schema.Metric
+    cdef readonly tuple values      # of its labels
+
+    cdef double number(self, object value) except? -1.0
+    cdef bint ready(self)
+    cdef shmtel_cell *cell(self)
+
+
+cdef class Counter(Handle):
+    cdef bint add(self, double amount) except -1
+    cdef bint full(self, double amount)
+
+
+cdef class Gauge(Handle):
+    cdef bint full(self, double value)
+
+
+cdef class Histogram(Handle):
+    cdef double unit_seconds        # of one unit of the metric; 0 where it measures no time
+    cdef bint observed(self, double value) except -1
+    cdef bint full(self, double value)
+    cdef uint32_t clock(self)

@@ -1,0 +1,118 @@
+"""A shared mapping of a file that keeps no descriptor open and that a forked child does not inherit.
+
+mmap.mmap keeps a descriptor for each mapping and cannot map beyond the end of a file. A segment needs neither: its locks
+hang on the mapped open file description, and its catalogue grows into address space reserved here.
+"""
+
+from cpython.buffer cimport PyBuffer_FillInfo, PyBUF_WRITABLE
+from libc.errno cimport errno
+from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+from posix.unistd cimport getpid
+
+import os
+
+cdef extern from "<sys/mman.h>" nogil:
+    int madvise(void *address, size_t length, int advice)
+    enum: MADV_DONTFORK
+
+cdef extern from "<sys/vfs.h>" nogil:
+    struct statfs_t "statfs":
+        long f_type
+    int fstatfs(int fd, statfs_t *status)
+
+cdef extern from "<linux/magic.h>":
+    enum: TMPFS_MAGIC
+
+cdef extern from "shmtelemetry.h" nogil:
+    unsigned long long SHMTEL_LOAD_ACQUIRE(const unsigned long long *pointer)
+    void SHMTEL_STORE_RELEASE(unsigned long long *pointer, unsigned long long value)
+
+cdef enum:
+    PAGE = 4096
+
+
+def is_tmpfs(int fd) -> bool:
+    """Whether the open file lies on a tmpfs, where pages are memory and writing them never waits for a disk."""
+    cdef statfs_t status
+    return fstatfs(fd, &status) == 0 and status.f_type == TMPFS_MAGIC
+
+
+cdef class Mapping:
+    """`size` bytes of the open file `fd`; `reserve` more bytes of address space are kept for its growth.
+
+    The buffer protocol shows the `size` bytes. Raises OSError when the mapping fails.
+    """
+
+    def __cinit__(self, int fd, size_t size, size_t reserve=0, bint writable=True):
+        cdef int protection = PROT_READ | PROT_WRITE if writable else PROT_READ
+        cdef void *address
+        if size == 0:
+            raise ValueError("an empty file cannot be mapped")
+        self.reserved = (size + reserve + PAGE - 1) // PAGE * PAGE
+        address = mmap(NULL, self.reserved, protection, MAP_SHARED, fd, 0)
+        if address == MAP_FAILED:
+            raise OSError(errno, os.strerror(errno))
+        self.base = <unsigned char *>address
+        self.size, self.writable, self.pid = size, writable, getpid()
+        # A child that inherited it would keep the lock of a dead parent alive.
+        madvise(address, self.reserved, MADV_DONTFORK)
+
+    cdef int check(self) except -1:
+        if self.base == NULL:
+            raise ValueError("the segment is closed")
+        if self.pid != getpid():
+            raise ValueError(f"the segment was mapped by process {self.pid}, not by this one")
+        return 0
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        self.check()
+        PyBuffer_FillInfo(buffer, self, self.base, self.size, not self.writable, flags)
+        self.exports += 1
+
+    def __releasebuffer__(self, Py_buffer *buffer):
+        self.exports -= 1
+
+    def touch(self):
+        """Bring every page in, so that no emit pays for a page fault. The space must have been allocated."""
+        cdef size_t offset
+        self.check()
+        for offset in range(0, self.size, PAGE):
+            (<volatile unsigned char *>self.base)[offset] = self.base[offset]
+
+    def load(self, size_t offset) -> int:
+        """The u64 at `offset`, read with acquire ordering."""
+        self.check()
+        if offset % 8 or offset + 8 > self.size:
+            raise ValueError(f"offset {offset} is not an aligned u64 within {self.size} bytes")
+        return SHMTEL_LOAD_ACQUIRE(<const unsigned long long *>(self.base + offset))
+
+    def store(self, size_t offset, unsigned long long value):
+        """Write the u64 at `offset` with release ordering."""
+        self.check()
+        if offset % 8 or offset + 8 > self.size or not self.writable:
+            raise ValueError(f"offset {offset} is not a writable aligned u64 within {self.size} bytes")
+        SHMTEL_STORE_RELEASE(<unsigned long long *>(self.base + offset), value)
+
+    def grow(self, size_t size):
+        """Show `size` bytes, after the file has grown to them. Raises ValueError beyond the reserved space."""
+        if size > self.reserved:
+            raise ValueError(f"{size:,} bytes exceed the {self.reserved:,} reserved for this mapping")
+        self.size = size
+
+    def close(self):
+        """Unmap. Raises BufferError while a buffer is in use."""
+        if self.base == NULL:
+            return
+        if self.exports:
+            raise BufferError("cannot close a mapping while a buffer of it exists")
+        self._unmap()
+
+    cdef _unmap(self):
+        # In a forked child the addresses may be somebody else's by now.
+        if self.base != NULL and self.pid == getpid():
+            munmap(self.base, self.reserved)
+        self.base = NULL
+
+    def __dealloc__(self):
+        self._unmap()
+

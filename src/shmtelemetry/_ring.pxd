@@ -1,0 +1,110 @@
+"""The cimport door: `from shmtelemetry._ring cimport Producer` emits without the GIL.
+
+A thread that emits without the GIL needs a Producer of its own.
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+cdef extern from "shmtelemetry.h" nogil:
+    enum: SHMTEL_DROP_NEWEST, SHMTEL_BLOCK, SHMTEL_OVERWRITE_OLDEST
+
+    ctypedef struct shmtel_producer_page:
+        uint64_t claimed_position
+        uint64_t write_position
+        uint64_t coalesced
+        uint64_t dropped_full
+        uint64_t dropped_timeout
+        uint64_t dropped_no_ring
+        uint64_t rejected
+        uint64_t catalogue_length
+        uint64_t closed
+        uint64_t reopened
+
+    ctypedef struct shmtel_reader_page:
+        uint64_t read_position
+        uint64_t overwritten
+
+    ctypedef struct shmtel_cell:
+        uint64_t steps
+        uint64_t dropped
+
+    ctypedef struct shmtel_sample:
+        uint64_t time
+        uint32_t series
+        uint32_t flags
+        double value
+
+    ctypedef struct shmtel_producer:
+        uint64_t position
+        uint64_t limit
+        unsigned char *records
+        uint64_t mask
+        uint64_t record_size
+        shmtel_producer_page *out
+        const shmtel_reader_page *in_ "in"
+        unsigned char *catalogue
+        uint64_t capacity
+        uint32_t clock
+        uint32_t policy
+        uint64_t checked
+
+    ctypedef struct shmtel_consumer:
+        uint64_t position
+        uint64_t mask
+        uint64_t capacity
+        uint64_t record_size
+        const unsigned char *records
+        const shmtel_producer_page *out
+        shmtel_reader_page *in_ "in"
+
+    uint64_t shmtel_ticks(uint32_t clock)
+    bint shmtel_push(shmtel_producer *producer, const void *record)
+    bint shmtel_push_sample(shmtel_producer *producer, uint32_t series, uint64_t time, double value)
+    uint64_t shmtel_push_many(shmtel_producer *producer, const void *records, uint64_t count)
+    void shmtel_count(uint64_t *counter, uint64_t amount)
+    void shmtel_cell_set(shmtel_cell *cell, uint64_t time, double value)
+    void shmtel_cell_add(shmtel_cell *cell, uint64_t time, double amount)
+    bint shmtel_cell_read(const shmtel_cell *cell, uint64_t *steps, uint64_t *time, double *value)
+    uint64_t shmtel_drain(const shmtel_consumer *consumer)
+    const unsigned char *shmtel_record(const shmtel_consumer *consumer, uint64_t position)
+    void shmtel_release(shmtel_consumer *consumer, uint64_t count)
+    uint64_t SHMTEL_LOAD_ACQUIRE(const uint64_t *pointer)
+    uint64_t SHMTEL_LOAD_RELAXED(const uint64_t *pointer)
+    void SHMTEL_STORE_RELEASE(uint64_t *pointer, uint64_t value)
+    void SHMTEL_STORE_RELAXED(uint64_t *pointer, uint64_t value)
+
+
+cdef class Producer:
+    cdef shmtel_producer *ring          # in a page that a fork wipes
+    cdef public object setup            # producer.Setup
+    cdef readonly object segment        # the one that is written now; None when closed
+    cdef object former                  # segments that somebody else unlinked
+    cdef object final                   # Stats at close
+    cdef void *descr                    # the dtype that emit accepts at once, by identity
+    cdef object accepted                # keeps that dtype alive
+    cdef object fields                  # (kind, offset, size) of each field; None when one of them needs numpy
+    cdef double timeout                 # of policy block, in seconds; negative: none
+    cdef int pid                        # the process that opened the segment
+    cdef uint64_t dropped_no_ring       # in this process, since there was no ring to count in
+    cdef uint64_t rejected_no_ring
+    cdef uint64_t no_ring_since         # nanoseconds; when opening a ring failed last
+    cdef object __weakref__
+
+    cdef bint push(self, const void *record) noexcept nogil
+    cdef bint has_ring(self)
+    cdef bint full(self, const void *record) except -1
+    cdef int reject(self) except -1
+    cdef uint64_t _record_size(self)
+    cdef bytes _converted(self, record)
+    cdef int _pack(self, char *data, tuple values) except -1
+    cdef uint64_t _full_many(self, const char *records, uint64_t count, uint64_t done) except? 0
+    cdef void _count_dropped(self, uint64_t amount)
+    cdef bint _open_further(self, uint64_t now)
+    cdef void _carry_over(self)
+    cdef void _replace_unlinked(self)
+    cdef bint _wait(self, const void *record) except -1
+
+
+cdef class Drain:
+    cdef shmtel_consumer ring
+    cdef readonly object segment

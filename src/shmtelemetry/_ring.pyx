@@ -1,0 +1,606 @@
+"""Producer and Drain: a thin wrap of include/shmtelemetry.h.
+
+All arguments are converted before a record is claimed; between claim and publish runs nothing but the header's code. So
+signal handlers, finalizers and `__float__` may emit in the middle of an emit.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.object cimport PyObject, PyTypeObject
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
+from posix.time cimport CLOCK_MONOTONIC, nanosleep, timespec
+from posix.unistd cimport getpid
+
+import os
+
+import numpy as np
+
+from . import layout
+from ._clock cimport nanoseconds, seconds_per_tick
+from ._mapping cimport Mapping
+from .errors import SegmentError
+from .producer import DEFAULT_CAPACITY, Setup, Stats, check_options, close_at_exit, warn_once
+from .schema import Schema
+from .segment import attach
+
+cdef extern from "<sys/mman.h>" nogil:
+    int madvise(void *address, size_t length, int advice)
+    enum: MADV_WIPEONFORK
+
+cdef extern from "Python.h":
+    PyTypeObject *Py_TYPE(object value)
+
+cdef extern from "numpy/ndarraytypes.h":
+    pass
+
+cdef extern from "numpy/arrayscalars.h":
+    ctypedef struct PyVoidScalarObject:
+        char *obval
+        void *descr
+
+cdef enum:
+    PAGE = 4096
+    STACK_RECORD = 512  # a record that emit_fields packs on the stack; a longer one takes malloc
+
+cdef uint64_t LOOK_NS = 100000000  # between looks at what a full or missing ring may be due to
+cdef object void_scalar = np.void
+cdef PyObject *void_type = <PyObject *>void_scalar
+cdef object ndarray = np.ndarray
+
+
+cdef inline bint is_void(object value) noexcept:
+    return <void *>Py_TYPE(value) == <void *>void_type
+
+
+cdef class Producer:
+    """Writes records of one dtype into a ring of its own in shared memory.
+
+    name, namespace: 1 to 64 of A-Z a-z 0-9 _ -. dtype: a structured numpy dtype, or a Schema. capacity: records, a
+    power of two. policy: "drop_newest" (emit returns False when the ring is full) or "block" (it waits up to `timeout`
+    seconds, None for ever). mode, group: access to the segment for others, 0600 by default.
+
+    One ring serves all threads of a process that hold the GIL. A forked child opens its own at its first emit. Raises
+    ValueError before anything is created, SegmentSpaceError where /dev/shm has no room.
+    """
+
+    def __cinit__(self, *args, **kwargs):
+        cdef void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        if page == MAP_FAILED:
+            raise MemoryError("no page for a producer")
+        if madvise(page, PAGE, MADV_WIPEONFORK):
+            munmap(page, PAGE)
+            raise OSError("MADV_WIPEONFORK is refused: Linux 4.14 or later is needed")
+        self.ring = <shmtel_producer *>page
+        self.timeout = -1.0
+        self.former = []
+
+    def __init__(self, name, dtype, namespace="default", capacity=DEFAULT_CAPACITY, policy="drop_newest", timeout=None,
+                 *, mode=0o600, group=None, setup=None):
+        check_options(policy, timeout)
+        if setup is None:
+            schema = dtype if isinstance(dtype, Schema) else Schema(dtype)
+            schema.metrics(str(name))  # a metric that cannot be is an error here, not in the reader
+            setup = Setup(namespace, name, schema, capacity, policy, mode, group)
+        self.setup = setup
+        self.timeout = -1.0 if timeout is None else timeout
+        self.accepted = setup.schema.dtype
+        self.descr = <void *>self.accepted
+        self.fields = _field_table(self.accepted)
+        self.pid = getpid()
+        if setup.enabled():
+            self._bind(setup.open())
+            close_at_exit(self)
+
+    def _bind(self, segment):
+        """Let the ring's structure stand for this segment."""
+        cdef Mapping mapping = segment.mapping
+        header = segment.header
+        cdef shmtel_producer *ring = self.ring
+        memset(ring, 0, sizeof(shmtel_producer))
+        ring.mask = header.capacity - 1
+        ring.capacity = header.capacity
+        ring.record_size = header.record_size
+        ring.out = <shmtel_producer_page *>(mapping.base + <size_t>header.producer_offset)
+        ring.in_ = <const shmtel_reader_page *>(mapping.base + <size_t>header.reader_offset)
+        ring.catalogue = mapping.base + <size_t>header.catalogue_offset
+        ring.clock = header.clock
+        ring.policy = header.policy
+        ring.position = header.start_position
+        ring.limit = ring.position + ring.capacity
+        ring.records = mapping.base + <size_t>header.ring_offset
+        self.segment, self.pid = segment, getpid()
+
+    # ---- emit ----
+
+    def emit(self, record) -> bool:
+        """Write one record: an np.void, a 0-d or 1-element array of the dtype, or bytes of its size.
+
+        Returns False when it was dropped. Raises TypeError or ValueError for anything else; nothing enters then.
+        """
+        cdef const char *data
+        if is_void(record) and (<PyVoidScalarObject *>record).descr == self.descr:
+            data = (<PyVoidScalarObject *>record).obval
+        elif PyBytes_CheckExact(record) and <uint64_t>PyBytes_GET_SIZE(record) == self._record_size():
+            data = PyBytes_AS_STRING(record)
+        else:
+            record = self._converted(record)
+            data = PyBytes_AS_STRING(record)
+        if shmtel_push(self.ring, data):
+            return True
+        return self.full(data)
+
+    cdef uint64_t _record_size(self):
+        # A forked child has no ring yet, so the ring's own figure may be 0.
+        return self.ring.record_size or <uint64_t>self.accepted.itemsize
+
+    cdef bytes _converted(self, record):
+        """The bytes of a record that is not the plain case."""
+        dtype = self.accepted
+        try:
+            if isinstance(record, (bytes, bytearray, memoryview)):
+                data = bytes(record)
+                if len(data) != dtype.itemsize:
+                    raise ValueError(f"expected {dtype.itemsize} bytes, got {len(data)}")
+                return data
+            if not isinstance(record, (np.void, ndarray)):
+                raise TypeError(f"expected a record of {dtype} or {dtype.itemsize} bytes, got {type(record).__name__}")
+            if record.dtype != dtype:
+                raise TypeError(f"expected dtype {dtype}, got {record.dtype}")
+            if record.size != 1:
+                raise ValueError(f"expected one record, got an array of {record.size}; use emit_many")
+        except (TypeError, ValueError):
+            self.reject()
+            raise
+        if is_void(record):  # an equal dtype: its next record passes by identity
+            self.accepted, self.descr = record.dtype, <void *>record.dtype
+        return record.tobytes()
+
+    def emit_fields(self, *values) -> bool:
+        """Write one record given as scalars, one for each field, in the order of the dtype.
+
+        Integers must fit their field, strings (bytes, or str as UTF-8) must not be longer. Returns False when it was
+        dropped. Raises TypeError or ValueError for anything else; nothing enters then.
+        """
+        cdef char scratch[STACK_RECORD]
+        cdef char *data = scratch
+        cdef size_t size = self._record_size()
+        if size > STACK_RECORD:
+            data = <char *>malloc(size)
+            if data == NULL:
+                raise MemoryError()
+        try:
+            memset(data, 0, size)
+            try:
+                self._pack(data, values)
+            except (TypeError, ValueError, OverflowError) as error:
+                self.reject()
+                if isinstance(error, OverflowError):
+                    raise ValueError(str(error)) from None
+                raise
+            if shmtel_push(self.ring, data):
+                return True
+            return self.full(data)
+        finally:
+            if data != scratch:
+                free(data)
+
+    cdef int _pack(self, char *data, tuple values) except -1:
+        cdef list fields
+        cdef Field field
+        cdef Py_ssize_t index
+        if self.fields is None:
+            packed = np.array(values, self.accepted).tobytes()
+            memcpy(data, PyBytes_AS_STRING(packed), len(packed))
+            return 0
+        fields = self.fields
+        if len(values) != len(fields):
+            raise TypeError(f"expected {len(fields)} values, one for each of {self.accepted.names}, got {len(values)}")
+        for index in range(len(fields)):
+            field = fields[index]
+            field.pack(data, values[index])
+        return 0
+
+    def emit_many(self, records) -> int:
+        """Write a 1-d array of records of the dtype; returns how many were accepted, from the front.
+
+        Up to 64 are published at once. Raises TypeError or ValueError for anything else; nothing enters then.
+        """
+        cdef uint64_t count, done
+        cdef size_t address
+        try:
+            if not isinstance(records, ndarray):
+                raise TypeError(f"expected a 1-d array of {self.accepted}, got {type(records).__name__}")
+            if records.dtype != self.accepted:
+                raise TypeError(f"expected dtype {self.accepted}, got {records.dtype}")
+            if records.ndim != 1:
+                raise ValueError(f"expected a 1-d array, got {records.ndim} dimensions")
+        except (TypeError, ValueError):
+            self.reject()
+            raise
+        records = np.ascontiguousarray(records)
+        count = len(records)
+        address = records.ctypes.data
+        done = shmtel_push_many(self.ring, <void *>address, count)
+        if done < count:
+            done += self._full_many(<char *>address, count, done)
+        return done
+
+    cdef uint64_t _full_many(self, const char *records, uint64_t count, uint64_t done) except? 0:
+        """The rest of an emit_many that met a full ring; returns how many more were accepted."""
+        cdef uint64_t more = 0
+        cdef uint64_t size = self._record_size()
+        while done + more < count and self.full(records + (done + more) * size):
+            more += 1
+            more += shmtel_push_many(self.ring, records + (done + more) * size, count - done - more)
+        if done + more < count:  # full() counted the first of them
+            self._count_dropped(count - done - more - 1)
+        return more
+
+    cdef void _count_dropped(self, uint64_t amount):
+        if self.ring.records == NULL:
+            self.dropped_no_ring += amount
+        elif self.ring.policy == SHMTEL_BLOCK:
+            shmtel_count(&self.ring.out.dropped_timeout, amount)
+        else:
+            shmtel_count(&self.ring.out.dropped_full, amount)
+
+    cdef bint push(self, const void *record) noexcept nogil:
+        """Write one record of the ring's size. Without the GIL, except where the ring is full or missing."""
+        if shmtel_push(self.ring, record):
+            return True
+        with gil:
+            return self.full(record)
+
+    # ---- the full-ring path ----
+
+    cdef bint full(self, const void *record) except -1:
+        """A record that found no room: wait, open a ring, or count the loss. True if it was written after all."""
+        if not self.has_ring():
+            self.dropped_no_ring += 1
+            return False
+        if shmtel_push(self.ring, record):
+            return True
+        if self.ring.policy == SHMTEL_BLOCK:
+            return self._wait(record)
+        shmtel_count(&self.ring.out.dropped_full, 1)
+        return False
+
+    cdef bint has_ring(self):
+        """Make sure that there is a ring of this process under its name, at a bounded rate of trying."""
+        cdef uint64_t now
+        if self.setup is None or self.final is not None or not self.setup.enabled():
+            return False
+        now = nanoseconds(CLOCK_MONOTONIC)
+        if self.ring.records == NULL:
+            return self._open_further(now)
+        if now - self.ring.checked > LOOK_NS:
+            self.ring.checked = now
+            if not self.segment.linked:
+                self._replace_unlinked()
+            elif not _read_by_somebody(self.segment):
+                warn_once("no reader", f"producer {self.setup.name}: its ring is full and nobody reads it; "
+                          f"start one: shmtel reader --namespace {self.setup.namespace}")
+        return True
+
+    cdef bint _open_further(self, uint64_t now):
+        """The first emit of a forked child, or one after opening a ring failed."""
+        if now - self.no_ring_since < LOOK_NS and self.pid == getpid():
+            return False
+        if self.pid != getpid():
+            self.former, self.segment, self.pid = [], None, getpid()
+            self.dropped_no_ring = self.rejected_no_ring = 0
+        segment = self.setup.try_open(further=True)
+        if segment is None:
+            self.no_ring_since = now
+            return False
+        self._bind(segment)
+        self._carry_over()
+        return True
+
+    cdef void _carry_over(self):
+        """What was counted in the process while there was no ring belongs into the segment, where it survives."""
+        shmtel_count(&self.ring.out.dropped_no_ring, self.dropped_no_ring)
+        shmtel_count(&self.ring.out.rejected, self.rejected_no_ring)
+        self.dropped_no_ring = self.rejected_no_ring = 0
+
+    cdef void _replace_unlinked(self):
+        """Somebody removed our segment's name: nobody new can find it. Go on in a new one."""
+        cdef uint64_t reopened = self.ring.out.reopened
+        segment = self.setup.try_open(further=False)
+        if segment is None:
+            return
+        SHMTEL_STORE_RELEASE(&self.ring.out.closed, 1)
+        warn_once("unlinked", f"producer {self.setup.name}: somebody removed {self.segment.name}; going on in a new one")
+        self.former.append(self.segment)
+        self._bind(segment)
+        shmtel_count(&self.ring.out.reopened, reopened + 1)
+
+    cdef bint _wait(self, const void *record) except -1:
+        """Policy block: until there is room, or the timeout."""
+        cdef uint64_t begin = nanoseconds(CLOCK_MONOTONIC)
+        cdef timespec nap
+        nap.tv_sec, nap.tv_nsec = 0, 50000
+        try:
+            while not shmtel_push(self.ring, record):
+                if self.timeout >= 0 and (nanoseconds(CLOCK_MONOTONIC) - begin) * 1e-9 >= self.timeout:
+                    shmtel_count(&self.ring.out.dropped_timeout, 1)
+                    return False
+                with nogil:
+                    nanosleep(&nap, NULL)
+                PyErr_CheckSignals()
+                if not self.has_ring():  # closed by another thread or by a signal handler meanwhile
+                    self.dropped_no_ring += 1
+                    return False
+        except BaseException:  # Ctrl-C: the record is lost, and counted
+            self._count_dropped(1)
+            raise
+        return True
+
+    cdef int reject(self) except -1:
+        if self.has_ring():
+            shmtel_count(&self.ring.out.rejected, 1)
+        else:
+            self.rejected_no_ring += 1
+        return 0
+
+    def define(self, bytes record) -> int:
+        """Publish a catalogue record in this segment and in all later ones; returns its offset in the catalogue."""
+        begin = len(self.setup.catalogue)
+        if self.ring.records != NULL:
+            self.segment.append_catalogue(record)
+        self.setup.catalogue += record
+        return begin
+
+    # ---- looks ----
+
+    def last(self, n) -> np.ndarray:
+        """The newest `n` records that are still in the ring, oldest first, as a copy; consumes nothing."""
+        cdef Mapping mapping
+        cdef uint64_t first, count, index, head
+        if n < 0:
+            raise ValueError(f"n {n}: expected 0 or more")
+        if self.ring.records == NULL:
+            return np.empty(0, self.setup.schema.dtype)
+        count = min(n, self.ring.capacity, self.ring.position - <uint64_t>self.segment.header.start_position)
+        found = np.empty(count, self.setup.schema.dtype)
+        first = self.ring.position - count
+        index = first & self.ring.mask
+        head = min(count, self.ring.capacity - index)
+        _copy_out(found, self.ring.records, self.ring.record_size, index, head, count)
+        return found
+
+    def stats(self) -> Stats:
+        """The accounting of this process's records, over every segment that this producer has had."""
+        if self.final is not None:
+            return _with_no_ring(self.final, self.dropped_no_ring, self.rejected_no_ring)
+        if self.ring.records == NULL:
+            empty = Stats(0, 0, 0, 0, {"full": 0, "timeout": 0, "no_ring": 0}, 0, 0, 0, self.setup.capacity, False)
+            if self.pid != getpid():  # forked, and nothing emitted yet
+                return empty
+            return _with_no_ring(empty, self.dropped_no_ring, self.rejected_no_ring)
+        stats = segment_stats(self.segment)
+        for segment in self.former:
+            stats = _sum(stats, segment_stats(segment))
+        return _with_no_ring(stats, self.dropped_no_ring, self.rejected_no_ring)
+
+    @property
+    def closed(self) -> bool:
+        return self.final is not None
+
+    def close(self):
+        """End the producer. What is not drained yet is left to the reader; an emit from now on returns False."""
+        if self.final is not None or self.setup is None:
+            return
+        self.final = self.stats()
+        if self.ring.records != NULL:
+            SHMTEL_STORE_RELEASE(&self.ring.out.closed, 1)
+            memset(self.ring, 0, sizeof(shmtel_producer))
+            if _nobody_needs(self.segment):
+                self.segment.unlink()
+            self.segment.close()
+            for segment in self.former:
+                segment.close()
+        self.segment, self.former = None, []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def __dealloc__(self):
+        if self.ring != NULL:
+            munmap(self.ring, PAGE)
+
+    def __repr__(self):
+        return f"<Producer {self.setup.namespace}.{self.setup.name} {'closed' if self.closed else 'open'}>"
+
+    def __reduce__(self):
+        raise TypeError("a Producer belongs to its process: open another one in the other process")
+
+
+cdef void _copy_out(found, const unsigned char *records, uint64_t size, uint64_t index, uint64_t head, uint64_t count):
+    """Copy `count` records from the ring, `head` of them from `index` on and the rest from its beginning."""
+    cdef size_t address = found.ctypes.data
+    memcpy(<void *>address, records + index * size, head * size)
+    memcpy(<char *>address + head * size, records, (count - head) * size)
+
+
+def _read_by_somebody(segment) -> bool:
+    from .liveness import is_locked
+    try:
+        fd = os.open(f"/dev/shm/{segment.name}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return is_locked(fd, layout.LOCK_CONSUMER)
+    finally:
+        os.close(fd)
+
+
+def _nobody_needs(segment) -> bool:
+    """Whether an ended segment holds nothing more that a reader would want."""
+    stats = segment_stats(segment)
+    role = segment.mapping.load(segment.header.reader_offset + layout.READER_ROLE)
+    reader_owes = role == layout.ROLE_READER and stats.attempted != stats.consumed
+    return stats.in_ring == 0 and not reader_owes
+
+
+def segment_stats(segment) -> Stats:
+    """The accounting of one segment, from what is stored in it."""
+    header, load = segment.header, segment.mapping.load
+    out, into = header.producer_offset, header.reader_offset
+    cdef uint64_t start = header.start_position
+    cdef uint64_t claimed = load(out + layout.CLAIMED_POSITION)
+    cdef uint64_t written = load(out + layout.WRITE_POSITION)
+    cdef uint64_t read = load(into + layout.READ_POSITION)
+    cdef uint64_t overwritten = load(into + layout.OVERWRITTEN)
+    coalesced, rejected = load(out + layout.COALESCED), load(out + layout.REJECTED)
+    dropped = {
+        "full": load(out + layout.DROPPED_FULL),
+        "timeout": load(out + layout.DROPPED_TIMEOUT),
+        "no_ring": load(out + layout.DROPPED_NO_RING),
+    }
+    return Stats(
+        attempted=<uint64_t>(claimed - start) + coalesced + rejected + sum(dropped.values()),
+        consumed=<uint64_t>(read - start - overwritten),
+        in_ring=<uint64_t>(written - read),
+        coalesced=coalesced,
+        dropped=dropped,
+        overwritten=overwritten,
+        rejected=rejected,
+        aborted=<uint64_t>(claimed - written),
+        capacity=header.capacity,
+        reader_attached=_read_by_somebody(segment),
+    )
+
+
+def _sum(a, b) -> Stats:
+    return Stats(
+        a.attempted + b.attempted, a.consumed + b.consumed, a.in_ring + b.in_ring, a.coalesced + b.coalesced,
+        {reason: a.dropped[reason] + b.dropped[reason] for reason in a.dropped}, a.overwritten + b.overwritten,
+        a.rejected + b.rejected, a.aborted + b.aborted, a.capacity, a.reader_attached,
+    )
+
+
+def _with_no_ring(stats, dropped, rejected) -> Stats:
+    lost = {"full": 0, "timeout": 0, "no_ring": dropped}
+    return _sum(stats, Stats(dropped + rejected, 0, 0, 0, lost, 0, rejected, 0, 0, False))
+
+
+# ---- fields ----
+
+@cython.final
+cdef class Field:
+    """How one scalar becomes the bytes of one field."""
+
+    cdef str name
+    cdef char kind
+    cdef size_t offset, size
+
+    def __init__(self, name, dtype, offset):
+        self.name, self.kind, self.offset, self.size = name, ord(dtype.kind), offset, dtype.itemsize
+
+    cdef int pack(self, char *data, object value) except -1:
+        cdef char *place = data + self.offset
+        cdef double number
+        cdef float single
+        cdef int64_t signed
+        cdef uint64_t unsigned
+        if self.kind == c"f":
+            number = value
+            if self.size == 8:
+                memcpy(place, &number, 8)
+            else:
+                single = <float>number
+                memcpy(place, &single, 4)
+        elif self.kind == c"u":
+            unsigned = value
+            if self.size < 8 and unsigned >> (8 * self.size):
+                self.overflow(value)
+            memcpy(place, &unsigned, self.size)  # little-endian or not, see _field_table
+        elif self.kind == c"i":
+            signed = value
+            if self.size < 8 and not -(<int64_t>1 << (8 * self.size - 1)) <= signed < <int64_t>1 << (8 * self.size - 1):
+                self.overflow(value)
+            memcpy(place, &signed, self.size)
+        elif self.kind == c"b":
+            place[0] = 1 if value else 0
+        else:
+            self.pack_bytes(place, value)
+        return 0
+
+    cdef int pack_bytes(self, char *place, object value) except -1:
+        if isinstance(value, str):
+            value = value.encode()
+        if not isinstance(value, bytes):
+            raise TypeError(f"field {self.name!r}: expected bytes or str, got {type(value).__name__}")
+        if <size_t>PyBytes_GET_SIZE(value) > self.size:
+            raise ValueError(f"field {self.name!r}: {len(value)} bytes do not fit {self.size}")
+        memcpy(place, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+        return 0
+
+    cdef int overflow(self, object value) except -1:
+        raise ValueError(f"field {self.name!r}: {value} does not fit {self.size} bytes")
+
+
+def _field_table(dtype) -> list | None:
+    """A Field for each field; None when one is of a kind, or the machine of a byte order, that numpy must pack."""
+    fields = [(name, *dtype.fields[name][:2]) for name in dtype.names]
+    plain = all(item.kind in "biuS" or (item.kind == "f" and item.itemsize in (4, 8)) for _, item, _ in fields)
+    if not plain or np.little_endian is False:
+        return None
+    return [Field(name, item, offset) for name, item, offset in fields]
+
+
+# ---- the consumer ----
+
+cdef class Drain:
+    """The consumer of one segment: holds its lock, copies records out and gives their places back."""
+
+    def __init__(self, name):
+        cdef Mapping mapping
+        segment = attach(name, layout.ROLE_CONSUMER)
+        header, mapping = segment.header, segment.mapping
+        self.segment = segment
+        self.ring.mask = header.capacity - 1
+        self.ring.capacity = header.capacity
+        self.ring.record_size = header.record_size
+        self.ring.records = mapping.base + <size_t>header.ring_offset
+        self.ring.out = <const shmtel_producer_page *>(mapping.base + <size_t>header.producer_offset)
+        self.ring.in_ = <shmtel_reader_page *>(mapping.base + <size_t>header.reader_offset)
+        self.ring.position = SHMTEL_LOAD_RELAXED(&self.ring.in_.read_position)
+
+    def available(self) -> int:
+        """How many records can be read. Raises SegmentError for a segment whose positions cannot be."""
+        cdef uint64_t count
+        (<Mapping>self.segment.mapping).check()
+        count = shmtel_drain(&self.ring)
+        if count > self.ring.capacity:
+            raise SegmentError(f"{self.segment.name}: {count:,} unread records in a ring of {self.ring.capacity:,}")
+        return count
+
+    def read(self, limit) -> np.ndarray:
+        """Up to `limit` records, oldest first, as a copy: drained and released."""
+        cdef uint64_t count = min(self.available(), limit)
+        cdef uint64_t index = self.ring.position & self.ring.mask
+        batch = np.empty(count, self.segment.schema.dtype)
+        _copy_out(batch, self.ring.records, self.ring.record_size, index, min(count, self.ring.capacity - index), count)
+        shmtel_release(&self.ring, count)
+        return batch
+
+    def close(self):
+        """Give the segment back to whoever wants to consume it next."""
+        cdef Mapping mapping = self.segment.mapping
+        if mapping.base != NULL and mapping.pid == getpid():
+            mapping.store(self.segment.header.reader_offset + layout.READER_ROLE, layout.ROLE_NOBODY)
+        self.segment.close()
+
+
+def tick_seconds(clock) -> float:
+    """Seconds a tick of that clock; measured at first use, which takes 10 ms."""
+    return seconds_per_tick(clock)

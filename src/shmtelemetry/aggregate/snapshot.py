@@ -1,0 +1,133 @@
+"""A consistent copy of the state at one moment: all that exporters, the service and the command line ever see."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..schema import Metric
+
+Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.uint64]
+Labels = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """All series of one metric.
+
+    metric: its definition. label_names: of the series, as exposed. labels: the values of each series, shape (n,); the
+    same object as in the snapshot before if no series came or went. values: f8 (n,): total of a counter, value of a
+    gauge, sum of a histogram. created: f8 (n,), seconds since the epoch. counts: u8 (n, len(metric.buckets) + 1), how
+    many observations fell into each classic bucket alone, the last one up to infinity; None but for histograms.
+    """
+
+    metric: Metric
+    label_names: tuple[str, ...]
+    labels: Labels
+    values: Floats
+    created: Floats
+    counts: Counts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProducerTotals:
+    """The accounting of all segments of one producer name, ended ones included, in records (design: producer.Stats)."""
+
+    name: str
+    live: int
+    attempted: int
+    consumed: int
+    in_ring: int
+    coalesced: int
+    dropped: Mapping[str, int]
+    overwritten: int
+    rejected: int
+    aborted: int
+    invalid: int
+    capacity: int
+
+    @property
+    def holds(self) -> bool:
+        lost = sum(self.dropped.values()) + self.overwritten + self.rejected + self.aborted
+        return self.attempted == self.consumed + self.in_ring + self.coalesced + lost
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramValue:
+    """One distribution. exponential: u8, counts of base-2 buckets of scale 5 from index `first` on, where bucket i holds
+    the values in (2**((i - 1) / 32), 2**(i / 32)]; zeros and negatives have places of their own."""
+
+    count: int
+    sum: float
+    min: float
+    max: float
+    zeros: int
+    negatives: int
+    infinities: int
+    first: int
+    exponential: Counts
+    buckets: tuple[tuple[float, int], ...]
+
+    def quantile(self, q: float) -> float:
+        """The smallest value that at least `q` (0 to 1) of the observations do not exceed; NaN without observations.
+
+        Relative error <= 1.1 %: half a bucket. Negative values are only known by their minimum.
+        """
+        if not 0 <= q <= 1:
+            raise ValueError(f"quantile {q!r}: expected 0 to 1")
+        if not self.count:
+            return math.nan
+        rank = max(1, math.ceil(q * self.count))
+        if rank <= self.negatives:
+            return self.min
+        if rank <= self.negatives + self.zeros:
+            return 0.0
+        below = self.negatives + self.zeros + np.cumsum(self.exponential)
+        at = int(np.searchsorted(below, rank))
+        if at >= len(below):
+            return math.inf
+        # The middle of a bucket in logarithm, 2**((i - 1/2) / 32), is at most 1.09 % away from any of its values.
+        return float(min(max(2.0 ** ((self.first + at - 0.5) / 32), self.min), self.max))
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """taken_ns: nanoseconds since the epoch. families: by metric name, in order of appearance; own figures included.
+    producers: by name."""
+
+    namespace: str
+    taken_ns: int
+    families: Mapping[str, Family]
+    producers: Mapping[str, ProducerTotals]
+    _histograms: Any = None  # reads one histogram of the copied state: (name, number of the series) → HistogramValue
+
+    def value(self, name: str, **labels: str) -> float:
+        """The value of one counter or gauge. Raises KeyError for an unknown metric or series."""
+        family, at = self._find(name, labels)
+        if family.counts is not None:
+            raise KeyError(f"{name} is a histogram: use snapshot.histogram")
+        return float(family.values[at])
+
+    def histogram(self, name: str, **labels: str) -> HistogramValue:
+        """One histogram. Raises KeyError for an unknown metric or series."""
+        family, at = self._find(name, labels)
+        if family.counts is None:
+            raise KeyError(f"{name} is a {family.metric.kind}: use snapshot.value")
+        value: HistogramValue = self._histograms(name, at)
+        return value
+
+    def _find(self, name: str, labels: Mapping[str, str]) -> tuple[Family, int]:
+        family = self.families.get(name)
+        if family is None:
+            raise KeyError(f"no metric {name} in namespace {self.namespace}")
+        if set(labels) != set(family.label_names):
+            raise KeyError(f"{name} has the labels {family.label_names}, asked for {tuple(labels)}")
+        key = tuple(labels[label] for label in family.label_names)
+        try:
+            return family, family.labels.index(key)
+        except ValueError:
+            raise KeyError(f"no series {name}{dict(labels)}") from None

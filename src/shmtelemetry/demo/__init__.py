@@ -1,0 +1,7 @@
+"""A small trading platform of real processes, to see the telemetry of one at work.
+
+Four services, each a process with a producer of its own: ``market-data`` matches a generated order flow in
+its order books, ``signal-bridge`` turns quotes into signals, ``risk-manager`` turns signals into checked
+orders, and ``execution-engine`` fills them. :func:`shmtelemetry.demo.run.run_demo` starts them, and beside
+them the reader.
+"""

@@ -1,0 +1,101 @@
+"""Layout v1 of a segment: the one place in Python that knows bytes.
+
+    0                    header: written once, magic last; the schema follows it as JSON
+    producer_offset      producer page: only the producer writes
+        +0               claimed_position, write_position (128 bytes of their own)
+        +128             counters, catalogue_length, closed
+    reader_offset        reader page: only the consumer writes
+        +0               read_position, overwritten, reader_pid, reader_role
+    ring_offset          capacity x record_size bytes
+    catalogue_offset     records of 8-byte aligned {u16 kind, u16 flags, u32 length, payload}; the end of the file, grows
+                         a series' payload begins with its cell
+
+Every area begins on a page. Integers are in the byte order of the machine, which the header names. The same structures
+stand in include/shmtelemetry.h; a test compares the two.
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+MAGIC: Final = int.from_bytes(b"SHMTEL1\0", "little")
+LAYOUT_VERSION: Final = 1
+BYTE_ORDER: Final = 0x01020304
+PAGE: Final = 4096
+LINE: Final = 128
+
+POLICIES: Final = {"drop_newest": 0, "block": 1, "overwrite_oldest": 2}
+CLOCKS: Final = {"monotonic": 0, "tsc": 1}
+FLAG_INSTRUMENTS: Final = 1  # the records are SAMPLEs and the catalogue names their series
+
+MIN_CAPACITY: Final = 2
+MAX_CAPACITY: Final = 2**32
+MAX_RECORD_SIZE: Final = 64 * 1024
+MAX_SCHEMA_LENGTH: Final = 1024 * 1024
+CATALOGUE_STEP: Final = 16 * 1024
+MAX_CATALOGUE: Final = 16 * 1024 * 1024
+
+HEADER: Final = struct.Struct("=QIIIIQQQQQII16s16s16sQQQIIQQII")
+HEADER_FIELDS: Final = (
+    "magic", "layout_version", "byte_order", "word_size", "record_size", "capacity", "producer_offset",
+    "reader_offset", "ring_offset", "catalogue_offset", "policy", "clock", "uuid", "catalogue_of", "boot_id",
+    "pid_namespace", "pid", "pid_start", "uid", "flags", "created_ns", "start_position", "schema_length", "reserved",
+)  # fmt: skip
+
+# producer page
+CLAIMED_POSITION: Final = 0
+WRITE_POSITION: Final = 8
+COALESCED: Final = 128
+DROPPED_FULL: Final = 136
+DROPPED_TIMEOUT: Final = 144
+DROPPED_NO_RING: Final = 152
+REJECTED: Final = 160
+CATALOGUE_LENGTH: Final = 168
+CLOSED: Final = 176
+REOPENED: Final = 184
+
+# reader page
+READ_POSITION: Final = 0
+OVERWRITTEN: Final = 8
+READER_PID: Final = 16
+READER_ROLE: Final = 24  # who consumes: one of the ROLE_ numbers
+ROLE_NOBODY: Final = 0
+ROLE_CONSUMER: Final = 1
+ROLE_READER: Final = 2
+
+# bytes of the file that locks stand for: the producer's life, and who consumes
+LOCK_PRODUCER: Final = 0
+LOCK_CONSUMER: Final = 1
+
+# catalogue
+CATALOGUE_RECORD: Final = struct.Struct("=HHI")
+KIND_METRIC: Final = 1
+KIND_SERIES: Final = 2
+KIND_RETIRE: Final = 3
+CELL_SIZE: Final = 48
+SERIES_METRIC: Final = struct.Struct("=II")  # after the cell: number of the metric, count of label values
+LABEL_LENGTH: Final = struct.Struct("=I")
+
+
+def page_up(size: int) -> int:
+    return -(-size // PAGE) * PAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Areas:
+    """Where each area of a segment begins, in bytes, and the file's size at its creation."""
+
+    producer: int
+    reader: int
+    ring: int
+    catalogue: int
+    size: int
+
+
+def areas(schema_length: int, record_size: int, capacity: int, catalogue_size: int) -> Areas:
+    """The areas that follow from the header's figures: a header that says otherwise is not ours."""
+    producer = page_up(HEADER.size + schema_length)
+    reader = producer + PAGE
+    ring = reader + PAGE
+    catalogue = ring + page_up(record_size * capacity)
+    return Areas(producer, reader, ring, catalogue, catalogue + page_up(catalogue_size))

@@ -1,0 +1,78 @@
+"""Who is alive: locks on open file descriptions, and what identifies a process on this machine.
+
+A lock is taken on a descriptor whose file is then mapped. It belongs to the open file description, which the mapping
+keeps after the descriptor is closed, so it lives exactly as long as the mapping: the kernel releases it when the process
+ends, however it ends, and a daemon that closes all its descriptors keeps it.
+"""
+
+import fcntl
+import os
+import struct
+from dataclasses import dataclass
+from functools import cache
+
+_FLOCK = struct.Struct("hhqqi4x")  # struct flock: type, whence, start, length, pid
+
+
+def lock(fd: int, byte: int) -> bool:
+    """Lock one byte of the file for as long as it stays open or mapped; False if somebody else has it."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0))
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def is_locked(fd: int, byte: int) -> bool:
+    """Whether anybody else holds that byte."""
+    answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0))
+    return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What tells a process from every other one, also from a later one with the same pid."""
+
+    boot_id: bytes
+    pid_namespace: int
+    pid: int
+    pid_start: int
+
+    @classmethod
+    def current(cls) -> "Process":
+        pid = os.getpid()
+        return cls(_boot_id(), _pid_namespace(), pid, _start_time(pid))
+
+    def exists(self) -> bool:
+        """Whether it is certainly alive. False also where it cannot be seen: another boot or pid namespace."""
+        if self.boot_id != _boot_id() or self.pid_namespace != _pid_namespace():
+            return False
+        try:
+            return _start_time(self.pid) == self.pid_start
+        except (OSError, ValueError):
+            return False
+
+
+@cache
+def _boot_id() -> bytes:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+            return bytes.fromhex(file.read().strip().replace(b"-", b"").decode())
+    except OSError:
+        return bytes(16)
+
+
+def _pid_namespace() -> int:
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return 0
+
+
+def _start_time(pid: int) -> int:
+    """In clock ticks since boot: field 22 of /proc/PID/stat (proc(5)). A zombie has ended."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        after_name = file.read().rpartition(b")")[2].split()
+    if after_name[0] in (b"Z", b"X"):
+        raise ProcessLookupError(pid)
+    return int(after_name[19])

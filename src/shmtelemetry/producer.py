@@ -1,0 +1,135 @@
+"""What a producer needs around its ring: options, segments opened anew, the figures of its accounting, the exit."""
+
+import atexit
+import logging
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from . import config, layout
+from ._clock import clock_kind
+from .errors import SegmentError
+from .schema import Schema
+from .segment import Segment, check_capacity, check_name, create, usable
+
+DEFAULT_CAPACITY = 65536
+FURTHER_CAPACITY = 8192  # of the rings of forked children: Docker's /dev/shm has 64 MiB
+
+logger = logging.getLogger("shmtelemetry")
+_warned: set[str] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The accounting of a producer, in records. At every quiescent point `holds`:
+
+    attempted = consumed + in_ring + coalesced + dropped + overwritten + rejected + aborted
+
+    dropped is by reason: full, timeout, no_ring.
+    """
+
+    attempted: int
+    consumed: int
+    in_ring: int
+    coalesced: int
+    dropped: Mapping[str, int]
+    overwritten: int
+    rejected: int
+    aborted: int
+    capacity: int
+    reader_attached: bool
+
+    @property
+    def holds(self) -> bool:
+        lost = sum(self.dropped.values()) + self.overwritten + self.rejected + self.aborted
+        return self.attempted == self.consumed + self.in_ring + self.coalesced + lost
+
+
+@dataclass(slots=True)
+class Setup:
+    """How the segments of one producer are made; the same for the first and for every one opened anew."""
+
+    namespace: str
+    name: str
+    schema: Schema
+    capacity: int = DEFAULT_CAPACITY
+    policy: str = "drop_newest"
+    mode: int = 0o600
+    group: str | int | None = None
+    flags: int = 0
+    start_position: int = 0
+    catalogue: bytearray = field(default_factory=bytearray)  # all definitions so far, with empty cells
+    _enabled: bool | None = None
+
+    def __post_init__(self) -> None:
+        check_name("namespace", self.namespace)
+        check_name("producer", self.name)
+        check_capacity(self.capacity)
+
+    def enabled(self) -> bool:
+        """Whether rings can and shall be opened; if not, the producer does nothing, after one warning."""
+        if self._enabled is None:
+            self._enabled = not config.disabled() and usable()
+            if not self._enabled:
+                warn_once("disabled", "telemetry does nothing: SHMTEL_DISABLED is set, or there is no tmpfs on /dev/shm")
+        return self._enabled
+
+    def open(self, *, further: bool = False) -> Segment:
+        """A new segment with every definition so far; a smaller one for a further process."""
+        return create(
+            self.namespace,
+            self.name,
+            self.schema,
+            capacity=min(self.capacity, FURTHER_CAPACITY) if further else self.capacity,
+            policy=self.policy,
+            clock=clock_kind(),
+            flags=self.flags,
+            catalogue=bytes(self.catalogue),
+            mode=self.mode,
+            group=self.group,
+            start_position=self.start_position,
+        )
+
+    def try_open(self, *, further: bool) -> Segment | None:
+        """The same; None, with one warning, where there is no room."""
+        try:
+            return self.open(further=further)
+        except (SegmentError, OSError) as error:
+            warn_once("no_ring", f"producer {self.name}: records are lost, no ring can be opened: {error}")
+            return None
+
+
+def check_options(policy: str, timeout: float | None) -> None:
+    """Raises ValueError for what a Producer does not take."""
+    offered = [name for name in layout.POLICIES if name != "overwrite_oldest"]
+    if policy not in offered:
+        raise ValueError(f"policy {policy!r}: expected one of {', '.join(offered)}")
+    if timeout is not None and (policy != "block" or not timeout >= 0):
+        raise ValueError(f"timeout {timeout!r}: expected seconds >= 0, and policy='block'")
+
+
+def warn_once(topic: str, message: str) -> None:
+    """A line in the log the first time; emit must neither raise nor flood."""
+    if topic not in _warned:
+        _warned.add(topic)
+        logger.warning(message)
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+_open_producers: "weakref.WeakSet[_Closable]" = weakref.WeakSet()
+
+
+def close_at_exit(producer: _Closable) -> None:
+    """Close it when the interpreter exits, unless it has been."""
+    if not _open_producers:
+        atexit.register(_close_all)
+    _open_producers.add(producer)
+
+
+def _close_all() -> None:
+    for producer in list(_open_producers):
+        producer.close()

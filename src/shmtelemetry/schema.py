@@ -1,0 +1,314 @@
+"""What records mean: a structured dtype, a role for each field, and the metrics that follow from both.
+
+A schema is stored in its segment as JSON, so the reader needs no code of the producer's: dtype ⇄ stored description.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from .layout import MAX_RECORD_SIZE
+
+SAMPLE: Final = np.dtype([("time", "<u8"), ("series", "<u4"), ("flags", "<u4"), ("value", "<f8")])
+"""The record of the instruments: ticks of the segment's clock, number of the series in its catalogue, value."""
+
+KINDS: Final = ("counter", "gauge", "histogram")
+MERGES: Final = ("last", "sum", "min", "max", "all")
+ROLES: Final = ("time", "label", "counter", "total", "gauge", "histogram", "attribute")
+NUMERIC_ROLES: Final = ("counter", "total", "gauge", "histogram")
+MAX_METRICS: Final = 16  # of one schema: the reader commits all metrics of a record at once
+MAX_BUCKETS: Final = 256
+
+SECONDS_PER: Final = {"seconds": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+_UNIT_OF_SUFFIX: Final = {
+    "seconds": "seconds", "ms": "ms", "milliseconds": "ms", "us": "us", "microseconds": "us", "ns": "ns",
+    "nanoseconds": "ns", "bytes": "bytes", "ratio": "ratio", "percent": "percent", "celsius": "celsius",
+    "volts": "volts", "joules": "joules", "grams": "grams", "meters": "meters", "usd": "usd",
+}  # fmt: skip
+UNITS: Final = tuple(dict.fromkeys(_UNIT_OF_SUFFIX.values()))
+
+DEFAULT_BUCKETS: Final = (
+    1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 25e-3, 100e-3, 1.0,
+)  # fmt: skip
+"""Upper bounds in seconds, from 1 µs to 1 s; a histogram in another unit of time has them in that unit."""
+
+_METRIC_NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_LABEL_NAME: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
+_FIELD_KINDS: Final = "biufSUMm"
+
+
+def unit_of_name(name: str) -> str | None:
+    """The unit that a metric's name says, by its last word before `_total`; None if it says none."""
+    return _UNIT_OF_SUFFIX.get(name.removesuffix("_total").rpartition("_")[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric: what its series have in common.
+
+    name: as it is exposed; a counter's ends in `_total`. kind: counter, gauge or histogram. labels: label names, in
+    order. buckets: finite, rising upper bounds of a histogram. unit: of the values, one of UNITS, or "" for none.
+    merge: how a gauge's values of several producers become one. Raises ValueError for anything else.
+    """
+
+    name: str
+    kind: str
+    help: str = ""
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    unit: str = ""
+    merge: str = "last"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _METRIC_NAME.fullmatch(self.name):
+            raise ValueError(f"metric name {self.name!r}: expected [a-zA-Z_:][a-zA-Z0-9_:]*")
+        if self.kind not in KINDS:
+            raise ValueError(f"kind {self.kind!r} of {self.name}: expected one of {', '.join(KINDS)}")
+        if self.merge not in MERGES:
+            raise ValueError(f"merge {self.merge!r} of {self.name}: expected one of {', '.join(MERGES)}")
+        if not isinstance(self.help, str):
+            raise TypeError(f"help of {self.name}: expected str, got {type(self.help).__name__}")
+        self._check_labels()
+        self._check_buckets()
+        self._check_unit()
+
+    def _check_labels(self) -> None:
+        reserved = {"le"} if self.kind == "histogram" else {"producer"} if self.merge == "all" else set()
+        for label in self.labels:
+            if not isinstance(label, str) or not _LABEL_NAME.fullmatch(label) or label in reserved:
+                raise ValueError(f"label name {label!r} of {self.name}: expected [a-zA-Z_][a-zA-Z0-9_]*, "
+                                 "not beginning with __, and none of le, producer where they have a meaning")
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"labels of {self.name} repeat: {self.labels}")
+
+    def _check_buckets(self) -> None:
+        if self.kind != "histogram":
+            if self.buckets:
+                raise ValueError(f"buckets of {self.name}: a {self.kind} has none")
+            return
+        bounds = self.buckets
+        rising = all(low < high for low, high in zip(bounds, bounds[1:], strict=False))
+        if not rising or not all(np.isfinite(bounds)) or len(bounds) > MAX_BUCKETS:
+            raise ValueError(f"buckets of {self.name}: expected at most {MAX_BUCKETS} finite rising bounds, got {bounds}")
+
+    def _check_unit(self) -> None:
+        if self.unit and self.unit not in UNITS:
+            raise ValueError(f"unit {self.unit!r} of {self.name}: expected one of {', '.join(UNITS)}")
+        said = unit_of_name(self.name)
+        if self.unit and said and said != self.unit:
+            raise ValueError(f"unit {self.unit!r} of {self.name}: the name says {said}; rename it or change the unit")
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self), separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, stored: bytes) -> "Metric":
+        """Raises ValueError or TypeError for anything that to_json did not write."""
+        values = json.loads(stored)
+        if not isinstance(values, dict):
+            raise ValueError(f"a metric's definition is a JSON object, got {type(values).__name__}")
+        values["labels"] = tuple(values.get("labels", ()))
+        values["buckets"] = tuple(float(bound) for bound in values.get("buckets", ()))
+        return cls(**values)
+
+
+def metric(
+    kind: str,
+    name: str,
+    help: str = "",
+    *,
+    labels: Sequence[str] = (),
+    buckets: Sequence[float] | None = None,
+    unit: str | None = None,
+    merge: str = "last",
+) -> Metric:
+    """A Metric with what users leave out: a counter's `_total`, the unit that the name says, buckets in that unit."""
+    if isinstance(labels, str):
+        raise TypeError(f"labels of {name}: expected a sequence of names, got the string {labels!r}")
+    if kind == "counter" and isinstance(name, str) and not name.endswith("_total"):
+        name += "_total"
+    if unit is None:
+        unit = (unit_of_name(name) if isinstance(name, str) else None) or ""
+    if kind == "histogram" and buckets is None:
+        scale = SECONDS_PER.get(unit or "seconds", 1.0)
+        buckets = [float(f"{bound / scale:.12g}") for bound in DEFAULT_BUCKETS]
+    bounds = [float(bound) for bound in buckets or ()]
+    if bounds and bounds[-1] == float("inf"):
+        bounds.pop()  # always there
+    return Metric(name, kind, help, tuple(labels), tuple(bounds), unit, merge)
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What one field of a record means; made by `field`."""
+
+    role: str
+    name: str | None = None
+    help: str = ""
+    unit: str | None = None
+    buckets: tuple[float, ...] | None = None
+    merge: str = "last"
+    values: Mapping[int, str] | None = None
+
+
+def field(
+    role: str,
+    *,
+    name: str | None = None,
+    help: str = "",
+    unit: str | None = None,
+    buckets: Sequence[float] | None = None,
+    merge: str = "last",
+    values: Mapping[int, str] | None = None,
+) -> Role:
+    """The role of a field.
+
+    role: time, label, counter (adds up), total (already cumulative), gauge, histogram or attribute (kept in events).
+    name: of the metric, default `<producer>_<field>`. unit: of the field (s-based units of time convert to the unit
+    that the metric's name says). values: names for the integers of a label, {0: "buy", 1: "sell"}.
+    """
+    if role not in ROLES:
+        raise ValueError(f"role {role!r}: expected one of {', '.join(ROLES)}")
+    if unit is not None and unit not in UNITS:
+        raise ValueError(f"unit {unit!r}: expected one of {', '.join(UNITS)}")
+    if role == "time" and unit is not None and unit not in SECONDS_PER:
+        raise ValueError(f"unit {unit!r} of a time: expected one of {', '.join(SECONDS_PER)}")
+    bounds = None if buckets is None else tuple(float(bound) for bound in buckets)
+    return Role(role, name, help, unit, bounds, merge, dict(values) if values is not None else None)
+
+
+class Schema:
+    """A structured dtype and the roles of its fields.
+
+    dtype: fields of booleans, integers, floats, times or fixed-width strings, in native byte order, at most 64 KiB.
+    roles: field name → `field(…)`; a field without one is carried and not aggregated. Raises ValueError for a dtype or
+    a role that cannot be.
+    """
+
+    __slots__ = ("dtype", "events", "roles")
+
+    def __init__(self, dtype: Any, roles: Mapping[str, Role] | None = None, events: bool = False) -> None:
+        self.dtype = check_dtype(dtype)
+        self.roles = dict(roles or {})
+        self.events = bool(events)
+        for name, role in self.roles.items():
+            self._check_role(name, role)
+        if sum(role.role == "time" for role in self.roles.values()) > 1:
+            raise ValueError("more than one field has the role time")
+        if len(self.metric_fields) > MAX_METRICS:
+            raise ValueError(f"{len(self.metric_fields)} fields are metrics: expected at most {MAX_METRICS}")
+
+    def _check_role(self, name: str, role: Role) -> None:
+        if self.dtype.fields is None or name not in self.dtype.fields:
+            raise ValueError(f"role for {name!r}: the dtype has the fields {', '.join(self.dtype.names or ())}")
+        if not isinstance(role, Role):
+            raise TypeError(f"role of {name!r}: expected field(…), got {type(role).__name__}")
+        kind, size = self.dtype.fields[name][0].kind, self.dtype.fields[name][0].itemsize
+        if role.role in NUMERIC_ROLES and (kind not in "biuf" or size > 8 or (kind == "f" and size < 4)):
+            raise ValueError(f"field {name!r} is a {role.role}: expected an integer, f4 or f8")
+        if role.role == "time" and (kind not in "iu" or size != 8):
+            raise ValueError(f"field {name!r} is the time: expected u8 or i8 since the epoch")
+        if role.role == "label" and kind not in "Sbiu":
+            raise ValueError(f"field {name!r} is a label: expected a byte string or an integer")
+
+    @property
+    def metric_fields(self) -> tuple[str, ...]:
+        return tuple(name for name, role in self.roles.items() if role.role in NUMERIC_ROLES)
+
+    @property
+    def label_fields(self) -> tuple[str, ...]:
+        return tuple(name for name, role in self.roles.items() if role.role == "label")
+
+    def metrics(self, producer: str) -> dict[str, tuple[Metric, float]]:
+        """Field → its metric, and the factor that turns the field's unit into the metric's.
+
+        Raises ValueError if two fields make the same metric.
+        """
+        prefix = re.sub(r"[^a-zA-Z0-9_]", "_", producer)
+        made = {}
+        for field_name in self.metric_fields:
+            role = self.roles[field_name]
+            kind = "counter" if role.role == "total" else role.role
+            name = role.name or re.sub(r"^(?=\d)", "_", f"{prefix}_{field_name}")
+            made[field_name] = _metric_of_field(kind, name, role, self.label_fields)
+        names = [made_metric.name for made_metric, _ in made.values()]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two fields make the same metric: {', '.join(names)}")
+        return made
+
+    def to_json(self) -> bytes:
+        fields = self.dtype.fields or {}
+        stored = {
+            "fields": [[name, fields[name][0].str, fields[name][1]] for name in self.dtype.names or ()],
+            "itemsize": self.dtype.itemsize,
+            "roles": {name: asdict(role) for name, role in self.roles.items()},
+            "events": self.events,
+        }
+        return json.dumps(stored, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, stored: bytes) -> "Schema":
+        """Raises ValueError for anything that to_json did not write."""
+        try:
+            values = json.loads(stored)
+            dtype = _dtype_of(values["fields"], values["itemsize"])
+            roles = {name: _role_of(dict(role)) for name, role in dict(values["roles"]).items()}
+            return cls(dtype, roles, values["events"])
+        except (TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
+            raise ValueError(f"not a stored schema: {error!r}") from error
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Schema) and self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash(self.to_json())
+
+    def __repr__(self) -> str:
+        return f"Schema({self.dtype!r}, {self.roles!r}, events={self.events})"
+
+
+def _metric_of_field(kind: str, name: str, role: Role, labels: tuple[str, ...]) -> tuple[Metric, float]:
+    unit = unit_of_name(name)
+    from_unit, to_unit = role.unit, unit or role.unit
+    made = metric(kind, name, role.help, labels=labels, buckets=role.buckets, unit=to_unit, merge=role.merge)
+    if from_unit in SECONDS_PER and to_unit in SECONDS_PER:
+        return made, SECONDS_PER[from_unit] / SECONDS_PER[to_unit]
+    if from_unit and from_unit != to_unit:
+        raise ValueError(f"field unit {from_unit!r} does not convert to {to_unit!r}, which the name {name} says")
+    return made, 1.0
+
+
+def _role_of(values: dict[str, Any]) -> Role:
+    named = values.get("values")
+    if named is not None:
+        values["values"] = {int(number): str(name) for number, name in named.items()}
+    return field(values.pop("role"), **values)
+
+
+def _dtype_of(fields: list[list[Any]], itemsize: int) -> np.dtype[np.void]:
+    names, formats, offsets = zip(*fields, strict=True)
+    for stored in formats:
+        if not isinstance(stored, str) or not re.fullmatch(rf"[<>=|]?[{_FIELD_KINDS}][0-9]{{1,6}}(\[[a-zA-Z0-9]+\])?", stored):
+            raise ValueError(f"unknown field format {stored!r}")
+    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": itemsize})
+
+
+def check_dtype(dtype: Any) -> np.dtype[np.void]:
+    """The dtype as numpy has it; ValueError unless it is flat, of fixed width and at most 64 KiB."""
+    dtype = np.dtype(dtype)
+    if dtype.names is None or dtype.fields is None:
+        raise ValueError(f"dtype {dtype}: expected a structured dtype, such as np.dtype([('ts', '<u8')])")
+    if not 0 < dtype.itemsize <= MAX_RECORD_SIZE:
+        raise ValueError(f"records of {dtype.itemsize:,} bytes: expected 1 to {MAX_RECORD_SIZE:,}")
+    for name in dtype.names:
+        item = dtype.fields[name][0]
+        if item.hasobject or item.kind not in _FIELD_KINDS or item.subdtype is not None or item.names is not None:
+            raise ValueError(f"field {name!r} is {item}: expected booleans, integers, floats, times or fixed-width "
+                             "strings; no objects, nested fields or sub-arrays")
+        if not item.isnative:
+            raise ValueError(f"field {name!r} is {item}: expected native byte order")
+    return dtype

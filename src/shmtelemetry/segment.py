@@ -1,0 +1,385 @@
+"""Segments in /dev/shm: create, attach, validate, list, unlink.
+
+A segment appears under its name complete and locked: it is made as an unnamed file and linked when its header is
+published, so a producer that is killed while it creates one leaves nothing behind.
+"""
+
+import contextlib
+import grp
+import os
+import re
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from multiprocessing import shared_memory
+from typing import Any
+
+from . import layout
+from ._mapping import Mapping, is_tmpfs
+from .errors import ReaderBusyError, SegmentError, SegmentSpaceError
+from .liveness import Process, is_locked, lock
+from .schema import Schema
+
+DIRECTORY = "/dev/shm"  # where glibc's shm_open, and so SharedMemory, looks
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The header of a segment, as layout.HEADER_FIELDS names it."""
+
+    magic: int
+    layout_version: int
+    byte_order: int
+    word_size: int
+    record_size: int
+    capacity: int
+    producer_offset: int
+    reader_offset: int
+    ring_offset: int
+    catalogue_offset: int
+    policy: int
+    clock: int
+    uuid: bytes
+    catalogue_of: bytes
+    boot_id: bytes
+    pid_namespace: int
+    pid: int
+    pid_start: int
+    uid: int
+    flags: int
+    created_ns: int
+    start_position: int
+    schema_length: int
+    reserved: int
+
+    def pack(self) -> bytes:
+        return layout.HEADER.pack(*(getattr(self, item.name) for item in fields(self)))
+
+    @property
+    def process(self) -> Process:
+        return Process(self.boot_id, self.pid_namespace, self.pid, self.pid_start)
+
+
+def check_name(what: str, name: Any) -> str:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(f"{what} {name!r}: expected 1 to 64 of A-Z a-z 0-9 _ -")
+    return name
+
+
+def check_capacity(capacity: Any) -> int:
+    if not isinstance(capacity, int) or isinstance(capacity, bool) or capacity & (capacity - 1) or not (
+        layout.MIN_CAPACITY <= capacity <= layout.MAX_CAPACITY
+    ):
+        raise ValueError(f"capacity {capacity!r}: expected a power of two from {layout.MIN_CAPACITY} to 2**32 records")
+    return capacity
+
+
+def parse_name(name: str) -> tuple[str, str, str] | None:
+    """(namespace, producer, token) of a producer's segment; None for any other file."""
+    parts = name.split(".")
+    if len(parts) == 4 and parts[0] == "shmtel" and all(_NAME.fullmatch(part) for part in parts[1:]):
+        return parts[1], parts[2], parts[3]
+    return None
+
+
+def segment_names(namespace: str | None = None, producer: str | None = None) -> Iterator[str]:
+    """Names of all producers' segments, of one namespace and one producer if given; in no order."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(DIRECTORY) as entries:
+        for entry in entries:
+            parts = parse_name(entry.name)
+            if parts and namespace in (None, parts[0]) and producer in (None, parts[1]):
+                yield entry.name
+
+
+class Segment(shared_memory.SharedMemory):
+    """A SharedMemory that is ours: never known to the resource tracker, never unlinked by anybody's exit.
+
+    `buf`, `name` and `size` are SharedMemory's. It keeps no descriptor open, and a forked child does not inherit it.
+    """
+
+    def __init__(self, name: str, mapping: Mapping, header: Header, schema: Schema, inode: int, owner: int) -> None:
+        self._name = "/" + name
+        self._mmap = mapping
+        self._buf = memoryview(mapping)
+        self._size = mapping.size
+        self.mapping, self.header, self.schema = mapping, header, schema
+        self.inode, self.owner = inode, owner
+        self.namespace, self.producer, self.token = name.split(".")[1:]
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a segment belongs to its process: attach to it by its name instead")
+
+    @property
+    def linked(self) -> bool:
+        """Whether the name in /dev/shm still stands for this segment."""
+        try:
+            return os.stat(os.path.join(DIRECTORY, self.name), follow_symlinks=False).st_ino == self.inode
+        except FileNotFoundError:
+            return False
+
+    def alive(self) -> bool:
+        """Whether its producer can still write: it holds the lock, or is certainly a living process."""
+        if self.mapping.load(self.header.producer_offset + layout.CLOSED):
+            return False
+        try:
+            fd = os.open(os.path.join(DIRECTORY, self.name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return self.header.process.exists()
+        try:
+            if os.fstat(fd).st_ino == self.inode and is_locked(fd, layout.LOCK_PRODUCER):
+                return True
+        finally:
+            os.close(fd)
+        return self.header.process.exists()
+
+    def catalogue(self, begin: int = 0) -> bytes:
+        """A copy of the published catalogue from byte `begin` on."""
+        length = self.mapping.load(self.header.producer_offset + layout.CATALOGUE_LENGTH)
+        start = self.header.catalogue_offset
+        if length > layout.MAX_CATALOGUE or begin > length:
+            raise SegmentError(f"{self.name}: a catalogue of {length:,} bytes is more than {layout.MAX_CATALOGUE:,}")
+        if start + length > self.mapping.size:
+            self._follow_growth(start + length)
+        return bytes(memoryview(self.mapping)[start + begin : start + length])
+
+    def _follow_growth(self, wanted: int) -> None:
+        size = os.stat(os.path.join(DIRECTORY, self.name), follow_symlinks=False).st_size if self.linked else 0
+        if size < wanted:
+            raise SegmentError(f"{self.name}: the catalogue ends at byte {wanted:,}, the file at {size:,}")
+        self.mapping.grow(size)
+
+    def append_catalogue(self, records: bytes) -> int:
+        """Publish further catalogue records; returns the offset of the first in the catalogue.
+
+        Raises SegmentSpaceError when the file cannot grow.
+        """
+        length_at = self.header.producer_offset + layout.CATALOGUE_LENGTH
+        begin = self.mapping.load(length_at)
+        end = self.header.catalogue_offset + begin + len(records)
+        if end > self.mapping.size:
+            self._grow(end)
+        start = self.header.catalogue_offset + begin
+        with memoryview(self.mapping) as buffer:
+            buffer[start:end] = records
+        # SYNC POINT: catalogue. Whoever sees the length sees the records.
+        self.mapping.store(length_at, begin + len(records))
+        return begin
+
+    def _grow(self, wanted: int) -> None:
+        size = -(-wanted // layout.CATALOGUE_STEP) * layout.CATALOGUE_STEP
+        if size > self.header.catalogue_offset + layout.MAX_CATALOGUE:
+            raise SegmentSpaceError(size, layout.MAX_CATALOGUE, "the catalogue (label values with too many combinations?)")
+        fd = os.open(os.path.join(DIRECTORY, self.name), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if os.fstat(fd).st_ino != self.inode:
+                raise SegmentError(f"{self.name} was replaced by another file")
+            reserve_space(fd, size, self.mapping.size)
+        finally:
+            os.close(fd)
+        self.mapping.grow(size)
+
+    def close(self) -> None:
+        """Unmap it, which releases its lock. The file stays."""
+        if self._buf is not None:
+            self._buf.release()
+            self._buf = None
+        if self._mmap is not None:
+            self._mmap.close()
+            self._mmap = None
+
+    def unlink(self) -> None:
+        """Remove the file, if the name still stands for this segment."""
+        if self.linked:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(DIRECTORY, self.name))
+
+
+def create(
+    namespace: str,
+    producer: str,
+    schema: Schema,
+    *,
+    capacity: int,
+    policy: str,
+    clock: int,
+    flags: int = 0,
+    catalogue: bytes = b"",
+    mode: int = 0o600,
+    group: str | int | None = None,
+    start_position: int = 0,
+    catalogue_of: bytes | None = None,
+) -> Segment:
+    """A new segment with its space reserved, locked for this process, and its header published.
+
+    The names, the capacity and the policy have been checked. Raises SegmentSpaceError where there is no room.
+    """
+    stored = schema.to_json()
+    if len(stored) > layout.MAX_SCHEMA_LENGTH:
+        raise ValueError(f"a schema of {len(stored):,} bytes: expected at most {layout.MAX_SCHEMA_LENGTH:,}")
+    room = max(len(catalogue), layout.CATALOGUE_STEP if flags & layout.FLAG_INSTRUMENTS else 0)
+    where = layout.areas(len(stored), schema.dtype.itemsize, capacity, room)
+    me = Process.current()
+    uuid = secrets.token_bytes(16)
+    header = Header(
+        magic=0, layout_version=layout.LAYOUT_VERSION, byte_order=layout.BYTE_ORDER, word_size=8,
+        record_size=schema.dtype.itemsize, capacity=capacity, producer_offset=where.producer, reader_offset=where.reader,
+        ring_offset=where.ring, catalogue_offset=where.catalogue, policy=layout.POLICIES[policy], clock=clock,
+        uuid=uuid, catalogue_of=catalogue_of or uuid, boot_id=me.boot_id, pid_namespace=me.pid_namespace, pid=me.pid,
+        pid_start=me.pid_start, uid=os.geteuid(), flags=flags, created_ns=time.time_ns(), start_position=start_position,
+        schema_length=len(stored), reserved=0,
+    )  # fmt: skip
+    name = f"shmtel.{namespace}.{producer}.{secrets.token_hex(8)}"
+    fd = _unnamed_file()
+    try:
+        lock(fd, layout.LOCK_PRODUCER)
+        reserve_space(fd, where.size)
+        mapping = Mapping(fd, where.size, layout.MAX_CATALOGUE)
+        mapping.touch()
+        with memoryview(mapping) as buffer:
+            buffer[: layout.HEADER.size] = header.pack()
+            buffer[layout.HEADER.size : layout.HEADER.size + len(stored)] = stored
+            buffer[where.catalogue : where.catalogue + len(catalogue)] = catalogue
+        for offset in (layout.CLAIMED_POSITION, layout.WRITE_POSITION):
+            mapping.store(where.producer + offset, start_position)
+        mapping.store(where.reader + layout.READ_POSITION, start_position)
+        mapping.store(where.producer + layout.CATALOGUE_LENGTH, len(catalogue))
+        mapping.store(0, layout.MAGIC)
+        _set_access(fd, mode, group)
+        _link(fd, name)
+        return Segment(name, mapping, header, schema, os.fstat(fd).st_ino, os.geteuid())
+    finally:
+        os.close(fd)
+
+
+def usable() -> bool:
+    """Whether there is a tmpfs for segments."""
+    try:
+        directory = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return is_tmpfs(directory)
+    finally:
+        os.close(directory)
+
+
+def _unnamed_file() -> int:
+    try:
+        return os.open(DIRECTORY, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SegmentError(f"cannot create a segment in {DIRECTORY}: {error.strerror}") from error
+
+
+def _set_access(fd: int, mode: int, group: str | int | None) -> None:
+    if group is not None:
+        os.fchown(fd, -1, grp.getgrnam(group).gr_gid if isinstance(group, str) else group)
+    if mode != 0o600:
+        os.fchmod(fd, mode)
+
+
+def _link(fd: int, name: str) -> None:
+    directory = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # A dir_fd makes CPython call linkat(AT_SYMLINK_FOLLOW); plain link() would link the symbolic link itself.
+        os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=directory, follow_symlinks=True)
+    finally:
+        os.close(directory)
+
+
+def reserve_space(fd: int, size: int, have: int = 0) -> None:
+    """Give the file its `size` bytes for certain: writing to them can no longer fail. Raises SegmentSpaceError."""
+    wanted = size - have
+    room = _cgroup_room()
+    if room is not None and wanted > room:
+        raise SegmentSpaceError(wanted, room, "the cgroup's memory.max")
+    space = os.statvfs(DIRECTORY)
+    free = space.f_bavail * space.f_frsize
+    if space.f_blocks and wanted > free:  # a tmpfs without a limit has no blocks
+        raise SegmentSpaceError(wanted, free, DIRECTORY)
+    try:
+        os.posix_fallocate(fd, have, wanted)
+    except OSError as error:
+        raise SegmentSpaceError(wanted, free, f"{DIRECTORY} ({error.strerror})") from error
+
+
+def _cgroup_room() -> int | None:
+    """Bytes below this process's memory.max (cgroup v2); None where nothing limits it."""
+    try:
+        with open("/proc/self/cgroup") as file:
+            path = next(line for line in file if line.startswith("0::"))[3:].strip()
+        folder = "/sys/fs/cgroup" + path.rstrip("/")
+        with open(f"{folder}/memory.max") as file:
+            limit = file.read().strip()
+        with open(f"{folder}/memory.current") as file:
+            return None if limit == "max" else max(0, int(limit) - int(file.read()))
+    except (OSError, StopIteration, ValueError):
+        return None
+
+
+def attach(name: str, role: int = layout.ROLE_NOBODY) -> Segment:
+    """Map an existing segment whose every header field has been checked.
+
+    role: ROLE_CONSUMER or ROLE_READER take the consumer's lock, or raise ReaderBusyError. Raises SegmentError, in one line, for whatever is not
+    a segment of this layout.
+    """
+    if parse_name(name) is None:
+        raise ValueError(f"segment name {name!r}: expected shmtel.<namespace>.<producer>.<token>")
+    path = os.path.join(DIRECTORY, name)
+    consume = role != layout.ROLE_NOBODY
+    flags = os.O_RDWR if consume else os.O_RDONLY
+    try:
+        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise SegmentError(f"{name}: cannot open it: {error.strerror}") from error
+    try:
+        status = os.fstat(fd)
+        header, schema = _read_header(fd, name, status)
+        if consume and not lock(fd, layout.LOCK_CONSUMER):
+            raise ReaderBusyError(name, _reader_pid(fd, header))
+        mapping = Mapping(fd, status.st_size, layout.MAX_CATALOGUE, consume)
+    finally:
+        os.close(fd)
+    segment = Segment(name, mapping, header, schema, status.st_ino, status.st_uid)
+    if consume:
+        mapping.store(header.reader_offset + layout.READER_PID, os.getpid())
+        mapping.store(header.reader_offset + layout.READER_ROLE, role)
+    return segment
+
+
+def _reader_pid(fd: int, header: Header) -> int:
+    return int.from_bytes(os.pread(fd, 8, header.reader_offset + layout.READER_PID), "little")
+
+
+def _read_header(fd: int, name: str, status: os.stat_result) -> tuple[Header, Schema]:
+    """A private copy of the header, checked against itself and against the file."""
+    if not stat.S_ISREG(status.st_mode):
+        raise SegmentError(f"{name}: not a regular file")
+    stored = os.pread(fd, layout.HEADER.size, 0)
+    if len(stored) < layout.HEADER.size:
+        raise SegmentError(f"{name}: {len(stored)} bytes are too short for a header")
+    header = Header(*layout.HEADER.unpack(stored))
+    if header.magic != layout.MAGIC:
+        raise SegmentError(f"{name}: not a segment (no magic)")
+    if header.layout_version != layout.LAYOUT_VERSION:
+        raise SegmentError(f"{name}: layout version {header.layout_version}, expected {layout.LAYOUT_VERSION}")
+    if header.byte_order != layout.BYTE_ORDER or header.word_size != 8:
+        raise SegmentError(f"{name}: written by a machine of another byte order or word size")
+    if header.schema_length > layout.MAX_SCHEMA_LENGTH or header.policy not in layout.POLICIES.values():
+        raise SegmentError(f"{name}: schema of {header.schema_length} bytes or policy {header.policy} cannot be")
+    if header.clock not in layout.CLOCKS.values():
+        raise SegmentError(f"{name}: unknown clock {header.clock}")
+    try:
+        check_capacity(header.capacity)
+        schema = Schema.from_json(os.pread(fd, header.schema_length, layout.HEADER.size))
+    except ValueError as error:
+        raise SegmentError(f"{name}: {error}") from error
+    where = layout.areas(header.schema_length, schema.dtype.itemsize, header.capacity, 0)
+    said = (header.record_size, header.producer_offset, header.reader_offset, header.ring_offset, header.catalogue_offset)
+    if said != (schema.dtype.itemsize, where.producer, where.reader, where.ring, where.catalogue):
+        raise SegmentError(f"{name}: the header's offsets do not follow from its record size and capacity")
+    if status.st_size < where.size:
+        raise SegmentError(f"{name}: the file has {status.st_size:,} bytes, its header says {where.size:,}")
+    return header, schema

@@ -1,0 +1,202 @@
+"""Telemetry: the instruments of one producer, and the catalogue that tells the reader what their records mean."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any, Generic, NoReturn, Self, TypeVar, overload
+
+from . import layout
+from ._instruments import Counter, Gauge, Handle, Histogram
+from ._ring import Producer
+from .producer import DEFAULT_CAPACITY, Setup, Stats
+from .schema import SAMPLE, Metric, Schema, metric
+
+MAX_LABEL_LENGTH = 4096  # bytes of one label value
+
+_HandleType = TypeVar("_HandleType", bound=Handle)
+
+
+def catalogue_record(kind: int, payload: bytes) -> bytes:
+    """One record of a segment's catalogue, padded so that the next one is aligned."""
+    padded = payload + bytes(-len(payload) % 8)
+    return layout.CATALOGUE_RECORD.pack(kind, 0, len(padded)) + padded
+
+
+def series_payload(metric_number: int, values: Sequence[str]) -> bytes:
+    """An empty cell, the number of the metric in the catalogue, and the label values."""
+    encoded = [value.encode() for value in values]
+    labels = b"".join(layout.LABEL_LENGTH.pack(len(value)) + value for value in encoded)
+    return bytes(layout.CELL_SIZE) + layout.SERIES_METRIC.pack(metric_number, len(values)) + labels
+
+
+class Family(Generic[_HandleType]):
+    """A metric with labels: `labels` gives the handle of one series. Resolve once, outside the hot path."""
+
+    def __init__(self, telemetry: "Telemetry", definition: Metric, number: int, handle: type[_HandleType]) -> None:
+        self.metric, self._telemetry, self._number, self._handle = definition, telemetry, number, handle
+        self._series: dict[tuple[str, ...], _HandleType] = {}
+
+    def labels(self, *values: object, **named: object) -> _HandleType:
+        """The series with these label values, in the order of the metric's labels or by name; made at first use.
+
+        Values become str. Raises ValueError for missing or unknown labels and values that cannot be.
+        """
+        key = self._key(values, named)
+        handle = self._series.get(key)
+        if handle is None:
+            handle = self._telemetry._add_series(self, key)
+        return handle
+
+    def _key(self, values: tuple[object, ...], named: dict[str, object]) -> tuple[str, ...]:
+        names = self.metric.labels
+        if values and named:
+            raise ValueError(f"{self.metric.name}: give label values either in order or by name, not both")
+        if named:
+            if set(named) != set(names):
+                raise ValueError(f"{self.metric.name}: expected the labels {', '.join(names)}, got {', '.join(named)}")
+            values = tuple(named[name] for name in names)
+        if len(values) != len(names):
+            raise ValueError(f"{self.metric.name}: expected {len(names)} label values, got {len(values)}")
+        key = tuple(str(value) for value in values)
+        for value in key:
+            try:
+                too_long = len(value.encode()) > MAX_LABEL_LENGTH
+            except UnicodeEncodeError as error:
+                raise ValueError(f"{self.metric.name}: label value {value!r} is not valid Unicode") from error
+            if too_long:
+                raise ValueError(f"{self.metric.name}: a label value of more than {MAX_LABEL_LENGTH} bytes")
+        return key
+
+    def _needs_labels(self, *_: object, **__: object) -> NoReturn:
+        raise ValueError(f"{self.metric.name} has the labels {', '.join(self.metric.labels)}: use .labels(…) first")
+
+    emit = inc = set = observe = time = start = stop = _needs_labels
+
+    def __repr__(self) -> str:
+        return f"<{self._handle.__name__} family {self.metric.name}>"
+
+
+class Telemetry:
+    """The instruments of one producer, which share one ring.
+
+    name, namespace: 1 to 64 of A-Z a-z 0-9 _ -. capacity: records, a power of two. Definitions are made once, at
+    set-up; the same definition twice gives the same instrument, a different one under the same name is a ValueError.
+    Threads share it, and a forked child emits into a ring of its own: nothing to configure.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        namespace: str = "default",
+        capacity: int = DEFAULT_CAPACITY,
+        *,
+        mode: int = 0o600,
+        group: str | int | None = None,
+    ) -> None:
+        self.name, self.namespace = name, namespace
+        flags = layout.FLAG_INSTRUMENTS
+        setup = Setup(namespace, name, Schema(SAMPLE), capacity, mode=mode, group=group, flags=flags)
+        self._producer = Producer(name, SAMPLE, setup=setup)
+        self._lock = threading.RLock()
+        self._instruments: dict[str, tuple[Metric, Any]] = {}
+        self._series = 0
+
+    @overload
+    def counter(self, name: str, help: str = "", *, unit: str | None = None) -> Counter: ...
+    @overload
+    def counter(
+        self, name: str, help: str = "", labels: Sequence[str] = ..., *, unit: str | None = None
+    ) -> Family[Counter]: ...
+    def counter(
+        self, name: str, help: str = "", labels: Sequence[str] = (), *, unit: str | None = None
+    ) -> Counter | Family[Counter]:
+        """A total that only grows; `_total` is appended to a name that lacks it."""
+        return self._define(Counter, metric("counter", name, help, labels=labels, unit=unit))
+
+    @overload
+    def gauge(self, name: str, help: str = "", *, unit: str | None = None, merge: str = "last") -> Gauge: ...
+    @overload
+    def gauge(
+        self, name: str, help: str = "", labels: Sequence[str] = ..., *, unit: str | None = None, merge: str = "last"
+    ) -> Family[Gauge]: ...
+    def gauge(
+        self, name: str, help: str = "", labels: Sequence[str] = (), *, unit: str | None = None, merge: str = "last"
+    ) -> Gauge | Family[Gauge]:
+        """A value that goes up and down.
+
+        merge: how values of several producers become one: last, sum, min, max, or all (a label for the producer).
+        """
+        return self._define(Gauge, metric("gauge", name, help, labels=labels, unit=unit, merge=merge))
+
+    @overload
+    def histogram(
+        self, name: str, help: str = "", *, buckets: Sequence[float] | None = None, unit: str | None = None
+    ) -> Histogram: ...
+    @overload
+    def histogram(
+        self,
+        name: str,
+        help: str = "",
+        labels: Sequence[str] = ...,
+        *,
+        buckets: Sequence[float] | None = None,
+        unit: str | None = None,
+    ) -> Family[Histogram]: ...
+    def histogram(
+        self,
+        name: str,
+        help: str = "",
+        labels: Sequence[str] = (),
+        *,
+        buckets: Sequence[float] | None = None,
+        unit: str | None = None,
+    ) -> Histogram | Family[Histogram]:
+        """A distribution. buckets: rising upper bounds in the metric's unit, by default from 1 µs to 1 s.
+
+        unit: what `time` and `stop` convert to; by default what the name says, else seconds.
+        """
+        return self._define(Histogram, metric("histogram", name, help, labels=labels, buckets=buckets, unit=unit))
+
+    def _define(self, handle: type[Any], definition: Metric) -> Any:
+        with self._lock:
+            known = self._instruments.get(definition.name)
+            if known is not None:
+                if known[0] != definition:
+                    raise ValueError(f"{definition.name} is defined already, and otherwise: {known[0]}")
+                return known[1]
+            number = len(self._instruments)
+            self._append(layout.KIND_METRIC, definition.to_json())
+            family = Family(self, definition, number, handle)
+            instrument = family if definition.labels else self._add_series(family, ())
+            self._instruments[definition.name] = definition, instrument
+            return instrument
+
+    def _add_series(self, family: Family[_HandleType], key: tuple[str, ...]) -> _HandleType:
+        with self._lock:
+            handle = family._series.get(key)
+            if handle is None:
+                begin = self._append(layout.KIND_SERIES, series_payload(family._number, key))
+                cell = begin + layout.CATALOGUE_RECORD.size
+                handle = family._handle(self._producer, family.metric, key, self._series, cell)
+                self._series += 1
+                family._series[key] = handle
+            return handle
+
+    def _append(self, kind: int, payload: bytes) -> int:
+        return self._producer.define(catalogue_record(kind, payload))
+
+    def stats(self) -> Stats:
+        """The accounting of this process's records."""
+        return self._producer.stats()
+
+    def close(self) -> None:
+        """End the producer; what is not drained yet is left to the reader. An emit from now on returns False."""
+        self._producer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Telemetry {self.namespace}.{self.name} with {self._series} series>"
