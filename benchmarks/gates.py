@@ -1,7 +1,7 @@
 """`make gates`: measure what the gates need, and fail when one is missed.
 
-A gate that is missed is measured again, in fresh processes, up to two more times. Of each reading, on both sides
-of a ratio, the least counts: a busy machine makes a reading larger, and nothing makes it smaller than it is.
+A gate that is missed is measured again, in fresh processes, up to two more times. Of each reading, on both
+sides of a ratio, the least counts: a busy machine makes readings larger, and nothing makes them too small.
 """
 
 from __future__ import annotations

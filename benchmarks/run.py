@@ -1,4 +1,7 @@
-"""`make bench`: measure everything, write bench_results/<date>-<commit>.json, regenerate the README's tables."""
+"""`make bench`: measure everything, write bench_results/<date>-<commit>.json and the README's tables.
+
+Takes some minutes. A figure that misses its limit is written down like all others: only `make gates` judges.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ RESULTS = machine.ROOT / "bench_results"
 
 
 def subjects() -> list[dict[str, Any]]:
-    """Run pytest-benchmark; gives each subject's name, label, group, least nanoseconds and count of rounds."""
+    """Run pytest-benchmark; gives each subject's name, label, group, least nanoseconds, count of rounds."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "benchmark.json")
         here = str(Path(__file__).parent)
@@ -49,7 +52,7 @@ def figures(readings: dict[str, float]) -> list[dict[str, Any]]:
 
 
 def main() -> int:
-    """Measure, write, report; returns 0, since only `make gates` judges."""
+    """Measure, write, report; returns the exit code."""
     now = datetime.now(UTC)
     commit = machine.commit()
     measured = subjects()

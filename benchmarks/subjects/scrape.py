@@ -20,7 +20,7 @@ def scrape(series: int = SERIES) -> Iterator[Timing]:
 
     with (
         Telemetry("bench", namespace=namespace(), capacity=1 << 16) as telemetry,
-        Reader(namespace=namespace()) as reader,
+        Reader(namespace=namespace(), ephemeral=True) as reader,
     ):
         histogram = telemetry.histogram("bench", "Of the benchmark.", labels=("symbol",), buckets=BUCKETS)
         for number in range(series):

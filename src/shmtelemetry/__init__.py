@@ -1,7 +1,16 @@
 """shmtelemetry: telemetry for processes that cannot afford telemetry."""
 
+import os
+
 from ._ring import Producer
+from .consumer import Consumer
+from .reader import Reader, read_state
 from .schema import SAMPLE, Schema, field
 from .telemetry import Telemetry
 
-__all__ = ["SAMPLE", "Producer", "Schema", "Telemetry", "field"]
+__all__ = ["SAMPLE", "Consumer", "Producer", "Reader", "Schema", "Telemetry", "field", "get_include", "read_state"]
+
+
+def get_include() -> str:
+    """The folder of shmtelemetry.h, for producers in C, C++ and Cython."""
+    return os.path.join(os.path.dirname(__file__), "include")

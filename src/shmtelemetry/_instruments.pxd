@@ -27,6 +27,6 @@ cdef class Gauge(Handle):
 
 cdef class Histogram(Handle):
     cdef double unit_seconds        # of one unit of the metric; 0 where it measures no time
+    cdef uint32_t clock             # of start and stop: the one of every ring of this process
     cdef bint observed(self, double value) except -1
     cdef bint full(self, double value)
-    cdef uint32_t clock(self)

@@ -4,9 +4,6 @@ A counter's or gauge's step that finds the ring full goes into the series' cell,
 observation that finds it full is dropped and counted in its cell.
 """
 
-import functools
-import inspect
-
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from libc.float cimport DBL_MAX
 from libc.math cimport isnan
@@ -17,6 +14,8 @@ from ._ring cimport (
     Producer, shmtel_cell, shmtel_cell_add, shmtel_cell_set, shmtel_count, shmtel_push_sample, shmtel_ticks,
 )
 
+from ._clock import clock_kind
+from ._timer import Timer
 from .schema import SECONDS_PER
 
 
@@ -113,6 +112,7 @@ cdef class Histogram(Handle):
     def __init__(self, Producer producer, metric, tuple values, uint32_t series, uint64_t cell_offset):
         Handle.__init__(self, producer, metric, values, series, cell_offset)
         self.unit_seconds = SECONDS_PER.get(metric.unit or "seconds", 0.0)
+        self.clock = clock_kind()
         begin_measuring()
 
     def emit(self, value) -> bool:
@@ -143,57 +143,17 @@ cdef class Histogram(Handle):
 
     def start(self) -> int:
         """The clock's reading, for `stop`."""
-        return shmtel_ticks(self.clock())
+        return shmtel_ticks(self.clock)
 
     def stop(self, uint64_t start) -> float:
         """Observe the time since `start` in the metric's unit; returns it in seconds."""
-        cdef uint64_t now = shmtel_ticks(self.clock())
-        cdef double seconds = <double>(now - start) * seconds_per_tick(self.clock()) if now > start else 0.0
+        cdef uint64_t now = shmtel_ticks(self.clock)
+        cdef double seconds = <double>(now - start) * seconds_per_tick(self.clock) if now > start else 0.0
         if self.unit_seconds == 0.0:
             raise ValueError(f"{self.metric.name} is in {self.metric.unit}, which is no unit of time")
         self.observed(seconds / self.unit_seconds)
         return seconds
 
-    cdef uint32_t clock(self):
-        if self.ring.records == NULL:  # a forked child has none yet
-            self.producer.has_ring()
-        return self.ring.clock
-
     def time(self) -> Timer:
         """Observe how long a `with` block, a function or a coroutine function takes: with h.time(): …, @h.time()."""
         return Timer(self)
-
-
-class Timer:
-    """Times a block, or decorates a function. Each entry keeps its own start, so it may nest and recurse."""
-
-    __slots__ = ("_histogram", "_starts")
-
-    def __init__(self, histogram):
-        self._histogram, self._starts = histogram, []
-
-    def __enter__(self):
-        self._starts.append(self._histogram.start())
-        return self
-
-    def __exit__(self, *exc):
-        self._histogram.stop(self._starts.pop())
-
-    def __call__(self, function):
-        histogram = self._histogram
-        if inspect.iscoroutinefunction(function):
-            async def timed(*args, **kwargs):
-                start = histogram.start()
-                try:
-                    return await function(*args, **kwargs)
-                finally:
-                    histogram.stop(start)
-            timed = inspect.markcoroutinefunction(timed) if hasattr(inspect, "markcoroutinefunction") else timed
-        else:
-            def timed(*args, **kwargs):
-                start = histogram.start()
-                try:
-                    return function(*args, **kwargs)
-                finally:
-                    histogram.stop(start)
-        return functools.wraps(function)(timed)

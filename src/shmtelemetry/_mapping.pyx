@@ -37,6 +37,16 @@ def is_tmpfs(int fd) -> bool:
     return fstatfs(fd, &status) == 0 and status.f_type == TMPFS_MAGIC
 
 
+def link_unnamed(fd, directory, name):
+    """Give a file that was opened with O_TMPFILE its name. Raises OSError."""
+    directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # A dir_fd makes CPython call linkat(AT_SYMLINK_FOLLOW); plain link() would link the symbolic link itself.
+        os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=directory_fd, follow_symlinks=True)
+    finally:
+        os.close(directory_fd)
+
+
 cdef class Mapping:
     """`size` bytes of the open file `fd`; `reserve` more bytes of address space are kept for its growth.
 

@@ -82,7 +82,7 @@ cdef class Producer:
     cdef object final                   # Stats at close
     cdef void *descr                    # the dtype that emit accepts at once, by identity
     cdef object accepted                # keeps that dtype alive
-    cdef object fields                  # (kind, offset, size) of each field; None when one of them needs numpy
+    cdef list fields                    # a Field for each of them
     cdef double timeout                 # of policy block, in seconds; negative: none
     cdef int pid                        # the process that opened the segment
     cdef uint64_t dropped_no_ring       # in this process, since there was no ring to count in
@@ -96,13 +96,17 @@ cdef class Producer:
     cdef int reject(self) except -1
     cdef uint64_t _record_size(self)
     cdef bytes _converted(self, record)
-    cdef int _pack(self, char *data, tuple values) except -1
+    cdef int _pack(self, char *data, tuple values, Py_ssize_t *index) except -1
     cdef uint64_t _full_many(self, const char *records, uint64_t count, uint64_t done) except? 0
     cdef void _count_dropped(self, uint64_t amount)
-    cdef bint _open_further(self, uint64_t now)
+    cdef int _look_around(self, segment) except -1
+    cdef int _notice_fork(self) except -1
+    cdef int _open_further(self, uint64_t now) except -1
+    cdef bint _may_replace(self, segment, old) except -1
     cdef void _carry_over(self)
-    cdef void _replace_unlinked(self)
+    cdef int _replace_unlinked(self, old) except -1
     cdef bint _wait(self, const void *record) except -1
+    cdef _stats_of(self, segments)
 
 
 cdef class Drain:

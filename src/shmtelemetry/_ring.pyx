@@ -7,6 +7,8 @@ signal handlers, finalizers and `__float__` may emit in the middle of an emit.
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.long cimport PyLong_Check
+from cpython.number cimport PyNumber_Index
 from cpython.object cimport PyObject, PyTypeObject
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -15,6 +17,7 @@ from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_
 from posix.time cimport CLOCK_MONOTONIC, nanosleep, timespec
 from posix.unistd cimport getpid
 
+import functools
 import os
 
 import numpy as np
@@ -89,7 +92,7 @@ cdef class Producer:
         self.timeout = -1.0 if timeout is None else timeout
         self.accepted = setup.schema.dtype
         self.descr = <void *>self.accepted
-        self.fields = _field_table(self.accepted)
+        self.fields = [Field(*self.accepted.fields[name][:2]) for name in self.accepted.names]
         self.pid = getpid()
         if setup.enabled():
             self._bind(setup.open())
@@ -168,6 +171,7 @@ cdef class Producer:
         cdef char scratch[STACK_RECORD]
         cdef char *data = scratch
         cdef size_t size = self._record_size()
+        cdef Py_ssize_t index = -1
         if size > STACK_RECORD:
             data = <char *>malloc(size)
             if data == NULL:
@@ -175,12 +179,14 @@ cdef class Producer:
         try:
             memset(data, 0, size)
             try:
-                self._pack(data, values)
-            except (TypeError, ValueError, OverflowError) as error:
+                self._pack(data, values, &index)
+            except Exception as error:  # __float__ and __index__ may raise anything
                 self.reject()
-                if isinstance(error, OverflowError):
-                    raise ValueError(str(error)) from None
-                raise
+                if index < 0 or not isinstance(error, (TypeError, ValueError, OverflowError)):
+                    raise
+                kind = TypeError if isinstance(error, TypeError) else ValueError
+                name = self.accepted.names[index]
+                raise kind(f"field {name!r}, {self.accepted[name]}: {error}") from error
             if shmtel_push(self.ring, data):
                 return True
             return self.full(data)
@@ -188,20 +194,14 @@ cdef class Producer:
             if data != scratch:
                 free(data)
 
-    cdef int _pack(self, char *data, tuple values) except -1:
-        cdef list fields
+    cdef int _pack(self, char *data, tuple values, Py_ssize_t *index) except -1:
+        cdef list fields = self.fields
         cdef Field field
-        cdef Py_ssize_t index
-        if self.fields is None:
-            packed = np.array(values, self.accepted).tobytes()
-            memcpy(data, PyBytes_AS_STRING(packed), len(packed))
-            return 0
-        fields = self.fields
         if len(values) != len(fields):
-            raise TypeError(f"expected {len(fields)} values, one for each of {self.accepted.names}, got {len(values)}")
-        for index in range(len(fields)):
-            field = fields[index]
-            field.pack(data, values[index])
+            raise TypeError(f"expected {len(fields)} values for {self.accepted.names}, got {len(values)}")
+        for index[0] in range(len(fields)):
+            field = fields[index[0]]
+            field.pack(data, values[index[0]])
         return 0
 
     def emit_many(self, records) -> int:
@@ -272,34 +272,47 @@ cdef class Producer:
     cdef bint has_ring(self):
         """Make sure that there is a ring of this process under its name, at a bounded rate of trying."""
         cdef uint64_t now
+        if self.ring.records == NULL:
+            self._notice_fork()
         if self.setup is None or self.final is not None or not self.setup.enabled():
             return False
         now = nanoseconds(CLOCK_MONOTONIC)
         if self.ring.records == NULL:
-            return self._open_further(now)
-        if now - self.ring.checked > LOOK_NS:
+            self._open_further(now)
+        elif now - self.ring.checked > LOOK_NS:
             self.ring.checked = now
-            if not self.segment.linked:
-                self._replace_unlinked()
-            elif not _read_by_somebody(self.segment):
-                warn_once("no reader", f"producer {self.setup.name}: its ring is full and nobody reads it; "
-                          f"start one: shmtel reader --namespace {self.setup.namespace}")
-        return True
+            self._look_around(self.segment)
+        return self.ring.records != NULL  # another thread or a signal handler may have closed it meanwhile
 
-    cdef bint _open_further(self, uint64_t now):
-        """The first emit of a forked child, or one after opening a ring failed."""
-        if now - self.no_ring_since < LOOK_NS and self.pid == getpid():
-            return False
+    cdef int _look_around(self, segment) except -1:
+        """Find out what a full ring may be due to."""
+        if not segment.linked:
+            self._replace_unlinked(segment)
+        elif not _read_by_somebody(segment):
+            warn_once("no reader", f"producer {self.setup.name}: its ring is full and nobody reads it; "
+                      f"start one: shmtel reader --namespace {self.setup.namespace}")
+        return 0
+
+    cdef int _notice_fork(self) except -1:
+        """In a forked child, let go of what is the parent's: its segments and its figures."""
         if self.pid != getpid():
             self.former, self.segment, self.pid = [], None, getpid()
-            self.dropped_no_ring = self.rejected_no_ring = 0
+            self.dropped_no_ring = self.rejected_no_ring = self.no_ring_since = 0
+            if self.final is not None:
+                self.final = _no_stats(self.setup.capacity)
+        return 0
+
+    cdef int _open_further(self, uint64_t now) except -1:
+        """The first emit of a forked child, or one after opening a ring failed."""
+        if now - self.no_ring_since < LOOK_NS:
+            return 0
         segment = self.setup.try_open(further=True)
         if segment is None:
             self.no_ring_since = now
-            return False
-        self._bind(segment)
-        self._carry_over()
-        return True
+        elif self._may_replace(segment, None):
+            self._bind(segment)
+            self._carry_over()
+        return 0
 
     cdef void _carry_over(self):
         """What was counted in the process while there was no ring belongs into the segment, where it survives."""
@@ -307,17 +320,39 @@ cdef class Producer:
         shmtel_count(&self.ring.out.rejected, self.rejected_no_ring)
         self.dropped_no_ring = self.rejected_no_ring = 0
 
-    cdef void _replace_unlinked(self):
+    cdef bint _may_replace(self, segment, old) except -1:
+        """Whether a new segment can take the place of `old`; if not, it is removed.
+
+        While it was made, other threads and signal handlers ran, and one of them may have been faster. From here to
+        the caller's _bind nothing else runs.
+        """
+        cdef Py_ssize_t have
+        try:
+            while self.final is None and self.segment is old:
+                have = segment.mapping.load(segment.header.producer_offset + layout.CATALOGUE_LENGTH)
+                if have == len(self.setup.catalogue):
+                    return True
+                segment.append_catalogue(bytes(self.setup.catalogue[have:]))  # defined meanwhile
+        except (SegmentError, OSError) as error:
+            warn_once("no_ring", f"producer {self.setup.name}: no further ring can be used: {error}")
+        segment.mapping.store(segment.header.producer_offset + layout.CLOSED, 1)
+        segment.unlink()
+        segment.close()
+        return False
+
+    cdef int _replace_unlinked(self, old) except -1:
         """Somebody removed our segment's name: nobody new can find it. Go on in a new one."""
-        cdef uint64_t reopened = self.ring.out.reopened
+        cdef uint64_t reopened
         segment = self.setup.try_open(further=False)
-        if segment is None:
-            return
+        if segment is None or not self._may_replace(segment, old):
+            return 0
+        reopened = self.ring.out.reopened
         SHMTEL_STORE_RELEASE(&self.ring.out.closed, 1)
-        warn_once("unlinked", f"producer {self.setup.name}: somebody removed {self.segment.name}; going on in a new one")
-        self.former.append(self.segment)
+        self.former.append(old)
         self._bind(segment)
         shmtel_count(&self.ring.out.reopened, reopened + 1)
+        warn_once("unlinked", f"producer {self.setup.name}: somebody removed {old.name}; going on in a new one")
+        return 0
 
     cdef bint _wait(self, const void *record) except -1:
         """Policy block: until there is room, or the timeout."""
@@ -341,7 +376,7 @@ cdef class Producer:
         return True
 
     cdef int reject(self) except -1:
-        if self.has_ring():
+        if self.ring.records != NULL or self.has_ring():
             shmtel_count(&self.ring.out.rejected, 1)
         else:
             self.rejected_no_ring += 1
@@ -349,9 +384,17 @@ cdef class Producer:
 
     def define(self, bytes record) -> int:
         """Publish a catalogue record in this segment and in all later ones; returns its offset in the catalogue."""
+        segment = None
         begin = len(self.setup.catalogue)
-        if self.ring.records != NULL:
-            self.segment.append_catalogue(record)
+        while self.ring.records != NULL and self.segment is not segment:  # an emit may replace it meanwhile
+            segment = self.segment
+            try:
+                segment.append_catalogue(record)
+            except (SegmentError, OSError):
+                if not segment.linked:
+                    self._replace_unlinked(segment)
+                if self.segment is segment:
+                    raise
         self.setup.catalogue += record
         return begin
 
@@ -375,17 +418,15 @@ cdef class Producer:
 
     def stats(self) -> Stats:
         """The accounting of this process's records, over every segment that this producer has had."""
-        if self.final is not None:
-            return _with_no_ring(self.final, self.dropped_no_ring, self.rejected_no_ring)
-        if self.ring.records == NULL:
-            empty = Stats(0, 0, 0, 0, {"full": 0, "timeout": 0, "no_ring": 0}, 0, 0, 0, self.setup.capacity, False)
-            if self.pid != getpid():  # forked, and nothing emitted yet
-                return empty
-            return _with_no_ring(empty, self.dropped_no_ring, self.rejected_no_ring)
-        stats = segment_stats(self.segment)
-        for segment in self.former:
-            stats = _sum(stats, segment_stats(segment))
+        self._notice_fork()
+        stats = self.final
+        if stats is None:
+            stats = self._stats_of([self.segment, *self.former] if self.ring.records != NULL else [])
         return _with_no_ring(stats, self.dropped_no_ring, self.rejected_no_ring)
+
+    cdef _stats_of(self, segments):
+        stats = [segment_stats(segment) for segment in segments]
+        return functools.reduce(_sum, stats) if stats else _no_stats(self.setup.capacity)
 
     @property
     def closed(self) -> bool:
@@ -393,18 +434,23 @@ cdef class Producer:
 
     def close(self):
         """End the producer. What is not drained yet is left to the reader; an emit from now on returns False."""
+        self._notice_fork()
         if self.final is not None or self.setup is None:
             return
-        self.final = self.stats()
-        if self.ring.records != NULL:
+        segments = [self.segment, *self.former] if self.ring.records != NULL else []
+        self.final = _no_stats(self.setup.capacity)  # an emit from now on, even from a thread, finds no ring
+        if segments:
             SHMTEL_STORE_RELEASE(&self.ring.out.closed, 1)
             memset(self.ring, 0, sizeof(shmtel_producer))
-            if _nobody_needs(self.segment):
-                self.segment.unlink()
-            self.segment.close()
-            for segment in self.former:
-                segment.close()
+        self.final = self._stats_of(segments)
         self.segment, self.former = None, []
+        if segments and _nobody_needs(segments[0]):
+            segments[0].unlink()
+        for segment in segments:
+            segment.close()
+
+    def __del__(self):
+        self.close()  # else its segment would count as a living producer's as long as the process lives
 
     def __enter__(self):
         return self
@@ -455,10 +501,11 @@ def segment_stats(segment) -> Stats:
     header, load = segment.header, segment.mapping.load
     out, into = header.producer_offset, header.reader_offset
     cdef uint64_t start = header.start_position
-    cdef uint64_t claimed = load(out + layout.CLAIMED_POSITION)
-    cdef uint64_t written = load(out + layout.WRITE_POSITION)
-    cdef uint64_t read = load(into + layout.READ_POSITION)
+    # In this order none is ahead of the next, even while both sides go on.
     cdef uint64_t overwritten = load(into + layout.OVERWRITTEN)
+    cdef uint64_t read = load(into + layout.READ_POSITION)
+    cdef uint64_t written = load(out + layout.WRITE_POSITION)
+    cdef uint64_t claimed = load(out + layout.CLAIMED_POSITION)
     coalesced, rejected = load(out + layout.COALESCED), load(out + layout.REJECTED)
     dropped = {
         "full": load(out + layout.DROPPED_FULL),
@@ -477,6 +524,10 @@ def segment_stats(segment) -> Stats:
         capacity=header.capacity,
         reader_attached=_read_by_somebody(segment),
     )
+
+
+def _no_stats(capacity) -> Stats:
+    return Stats(0, 0, 0, 0, {"full": 0, "timeout": 0, "no_ring": 0}, 0, 0, 0, capacity, False)
 
 
 def _sum(a, b) -> Stats:
@@ -498,12 +549,14 @@ def _with_no_ring(stats, dropped, rejected) -> Stats:
 cdef class Field:
     """How one scalar becomes the bytes of one field."""
 
-    cdef str name
-    cdef char kind
+    cdef object dtype
+    cdef char kind  # of the dtype; "-" where numpy converts
     cdef size_t offset, size
 
-    def __init__(self, name, dtype, offset):
-        self.name, self.kind, self.offset, self.size = name, ord(dtype.kind), offset, dtype.itemsize
+    def __init__(self, dtype, offset):
+        self.dtype, self.offset, self.size = dtype, offset, dtype.itemsize
+        plain = dtype.kind in "biuS" or (dtype.kind == "f" and dtype.itemsize in (4, 8))
+        self.kind = ord(dtype.kind if plain and np.little_endian else "-")
 
     cdef int pack(self, char *data, object value) except -1:
         cdef char *place = data + self.offset
@@ -519,42 +572,45 @@ cdef class Field:
                 single = <float>number
                 memcpy(place, &single, 4)
         elif self.kind == c"u":
-            unsigned = value
+            unsigned = value if PyLong_Check(value) else PyNumber_Index(value)
             if self.size < 8 and unsigned >> (8 * self.size):
                 self.overflow(value)
-            memcpy(place, &unsigned, self.size)  # little-endian or not, see _field_table
+            memcpy(place, &unsigned, self.size)
         elif self.kind == c"i":
-            signed = value
+            signed = value if PyLong_Check(value) else PyNumber_Index(value)
             if self.size < 8 and not -(<int64_t>1 << (8 * self.size - 1)) <= signed < <int64_t>1 << (8 * self.size - 1):
                 self.overflow(value)
             memcpy(place, &signed, self.size)
         elif self.kind == c"b":
             place[0] = 1 if value else 0
-        else:
+        elif self.kind == c"S":
             self.pack_bytes(place, value)
+        else:
+            self.pack_converted(place, value)
         return 0
 
     cdef int pack_bytes(self, char *place, object value) except -1:
         if isinstance(value, str):
             value = value.encode()
         if not isinstance(value, bytes):
-            raise TypeError(f"field {self.name!r}: expected bytes or str, got {type(value).__name__}")
+            raise TypeError(f"expected bytes or str, got {type(value).__name__}")
         if <size_t>PyBytes_GET_SIZE(value) > self.size:
-            raise ValueError(f"field {self.name!r}: {len(value)} bytes do not fit {self.size}")
+            raise ValueError(f"{len(value)} bytes do not fit {self.size}")
         memcpy(place, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
         return 0
 
+    cdef int pack_converted(self, char *place, object value) except -1:
+        if self.dtype.kind in "SU" and len(value) > self.size // self.dtype.alignment:
+            raise ValueError(f"{len(value)} characters do not fit")
+        item = np.array(value, self.dtype)
+        if item.ndim:
+            raise TypeError(f"expected a scalar, got {type(value).__name__}")
+        packed = item.tobytes()
+        memcpy(place, PyBytes_AS_STRING(packed), self.size)
+        return 0
+
     cdef int overflow(self, object value) except -1:
-        raise ValueError(f"field {self.name!r}: {value} does not fit {self.size} bytes")
-
-
-def _field_table(dtype) -> list | None:
-    """A Field for each field; None when one is of a kind, or the machine of a byte order, that numpy must pack."""
-    fields = [(name, *dtype.fields[name][:2]) for name in dtype.names]
-    plain = all(item.kind in "biuS" or (item.kind == "f" and item.itemsize in (4, 8)) for _, item, _ in fields)
-    if not plain or np.little_endian is False:
-        return None
-    return [Field(name, item, offset) for name, item, offset in fields]
+        raise ValueError(f"{value} does not fit {self.size} bytes")
 
 
 # ---- the consumer ----

@@ -5,13 +5,14 @@ import logging
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Protocol
 
 from . import config, layout
 from ._clock import clock_kind
 from .errors import SegmentError
 from .schema import Schema
-from .segment import Segment, check_capacity, check_name, create, usable
+from .segment import Segment, check_capacity, check_group, check_name, create, usable
 
 DEFAULT_CAPACITY = 65536
 FURTHER_CAPACITY = 8192  # of the rings of forked children: Docker's /dev/shm has 64 MiB
@@ -66,6 +67,7 @@ class Setup:
         check_name("namespace", self.namespace)
         check_name("producer", self.name)
         check_capacity(self.capacity)
+        self.group = check_group(self.group)
 
     def enabled(self) -> bool:
         """Whether rings can and shall be opened; if not, the producer does nothing, after one warning."""
@@ -125,9 +127,13 @@ _open_producers: "weakref.WeakSet[_Closable]" = weakref.WeakSet()
 
 def close_at_exit(producer: _Closable) -> None:
     """Close it when the interpreter exits, unless it has been."""
-    if not _open_producers:
-        atexit.register(_close_all)
+    _register_exit()
     _open_producers.add(producer)
+
+
+@cache
+def _register_exit() -> None:
+    atexit.register(_close_all)
 
 
 def _close_all() -> None:

@@ -23,6 +23,7 @@ NUMERIC_ROLES: Final = ("counter", "total", "gauge", "histogram")
 MAX_METRICS: Final = 16  # of one schema: the reader commits all metrics of a record at once
 MAX_BUCKETS: Final = 256
 
+NANOSECONDS_PER: Final = {"seconds": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 SECONDS_PER: Final = {"seconds": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _UNIT_OF_SUFFIX: Final = {
     "seconds": "seconds", "ms": "ms", "milliseconds": "ms", "us": "us", "microseconds": "us", "ns": "ns",
@@ -223,8 +224,10 @@ class Schema:
     def label_fields(self) -> tuple[str, ...]:
         return tuple(name for name, role in self.roles.items() if role.role == "label")
 
-    def metrics(self, producer: str) -> dict[str, tuple[Metric, float]]:
-        """Field → its metric, and the factor that turns the field's unit into the metric's.
+    def metrics(self, producer: str) -> dict[str, tuple[Metric, float, float]]:
+        """Field → its metric, and the factor and the divisor that turn the field's unit into the metric's.
+
+        One of the two is 1: dividing by 10**9 gives the double that is nearest, multiplying by 1e-9 does not.
 
         Raises ValueError if two fields make the same metric.
         """
@@ -235,7 +238,7 @@ class Schema:
             kind = "counter" if role.role == "total" else role.role
             name = role.name or re.sub(r"^(?=\d)", "_", f"{prefix}_{field_name}")
             made[field_name] = _metric_of_field(kind, name, role, self.label_fields)
-        names = [made_metric.name for made_metric, _ in made.values()]
+        names = [made_metric.name for made_metric, *_ in made.values()]
         if len(set(names)) != len(names):
             raise ValueError(f"two fields make the same metric: {', '.join(names)}")
         return made
@@ -271,15 +274,16 @@ class Schema:
         return f"Schema({self.dtype!r}, {self.roles!r}, events={self.events})"
 
 
-def _metric_of_field(kind: str, name: str, role: Role, labels: tuple[str, ...]) -> tuple[Metric, float]:
+def _metric_of_field(kind: str, name: str, role: Role, labels: tuple[str, ...]) -> tuple[Metric, float, float]:
     unit = unit_of_name(name)
     from_unit, to_unit = role.unit, unit or role.unit
     made = metric(kind, name, role.help, labels=labels, buckets=role.buckets, unit=to_unit, merge=role.merge)
     if from_unit in SECONDS_PER and to_unit in SECONDS_PER:
-        return made, SECONDS_PER[from_unit] / SECONDS_PER[to_unit]
+        from_ns, to_ns = NANOSECONDS_PER[from_unit], NANOSECONDS_PER[to_unit]
+        return made, max(1.0, from_ns / to_ns), max(1.0, to_ns / from_ns)
     if from_unit and from_unit != to_unit:
         raise ValueError(f"field unit {from_unit!r} does not convert to {to_unit!r}, which the name {name} says")
-    return made, 1.0
+    return made, 1.0, 1.0
 
 
 def _role_of(values: dict[str, Any]) -> Role:

@@ -17,7 +17,7 @@ from multiprocessing import shared_memory
 from typing import Any
 
 from . import layout
-from ._mapping import Mapping, is_tmpfs
+from ._mapping import Mapping, is_tmpfs, link_unnamed
 from .errors import ReaderBusyError, SegmentError, SegmentSpaceError
 from .liveness import Process, is_locked, lock
 from .schema import Schema
@@ -75,6 +75,14 @@ def check_capacity(capacity: Any) -> int:
     ):
         raise ValueError(f"capacity {capacity!r}: expected a power of two from {layout.MIN_CAPACITY} to 2**32 records")
     return capacity
+
+
+def check_group(group: str | int | None) -> int | None:
+    """The group's number."""
+    try:
+        return grp.getgrnam(group).gr_gid if isinstance(group, str) else group
+    except KeyError:
+        raise ValueError(f"group {group!r}: there is none of that name") from None
 
 
 def parse_name(name: str) -> tuple[str, str, str] | None:
@@ -208,7 +216,7 @@ def create(
     flags: int = 0,
     catalogue: bytes = b"",
     mode: int = 0o600,
-    group: str | int | None = None,
+    group: int | None = None,
     start_position: int = 0,
     catalogue_of: bytes | None = None,
 ) -> Segment:
@@ -248,7 +256,7 @@ def create(
         mapping.store(where.producer + layout.CATALOGUE_LENGTH, len(catalogue))
         mapping.store(0, layout.MAGIC)
         _set_access(fd, mode, group)
-        _link(fd, name)
+        link_unnamed(fd, DIRECTORY, name)
         return Segment(name, mapping, header, schema, os.fstat(fd).st_ino, os.geteuid())
     finally:
         os.close(fd)
@@ -273,20 +281,11 @@ def _unnamed_file() -> int:
         raise SegmentError(f"cannot create a segment in {DIRECTORY}: {error.strerror}") from error
 
 
-def _set_access(fd: int, mode: int, group: str | int | None) -> None:
+def _set_access(fd: int, mode: int, group: int | None) -> None:
     if group is not None:
-        os.fchown(fd, -1, grp.getgrnam(group).gr_gid if isinstance(group, str) else group)
+        os.fchown(fd, -1, group)
     if mode != 0o600:
         os.fchmod(fd, mode)
-
-
-def _link(fd: int, name: str) -> None:
-    directory = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        # A dir_fd makes CPython call linkat(AT_SYMLINK_FOLLOW); plain link() would link the symbolic link itself.
-        os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=directory, follow_symlinks=True)
-    finally:
-        os.close(directory)
 
 
 def reserve_space(fd: int, size: int, have: int = 0) -> None:
@@ -339,7 +338,10 @@ def attach(name: str, role: int = layout.ROLE_NOBODY) -> Segment:
         header, schema = _read_header(fd, name, status)
         if consume and not lock(fd, layout.LOCK_CONSUMER):
             raise ReaderBusyError(name, _reader_pid(fd, header))
-        mapping = Mapping(fd, status.st_size, layout.MAX_CATALOGUE, consume)
+        try:
+            mapping = Mapping(fd, status.st_size, layout.MAX_CATALOGUE, consume)
+        except OSError as error:
+            raise SegmentError(f"{name}: cannot map it: {error.strerror}") from error
     finally:
         os.close(fd)
     segment = Segment(name, mapping, header, schema, status.st_ino, status.st_uid)
@@ -382,4 +384,6 @@ def _read_header(fd: int, name: str, status: os.stat_result) -> tuple[Header, Sc
         raise SegmentError(f"{name}: the header's offsets do not follow from its record size and capacity")
     if status.st_size < where.size:
         raise SegmentError(f"{name}: the file has {status.st_size:,} bytes, its header says {where.size:,}")
+    if status.st_blocks * 512 < status.st_size:  # reading a hole takes memory, and where there is none, a SIGBUS
+        raise SegmentError(f"{name}: a sparse file, in which space is not reserved")
     return header, schema

@@ -1,7 +1,9 @@
 """Telemetry: the instruments of one producer, and the catalogue that tells the reader what their records mean."""
 
+import os
 import threading
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Generic, NoReturn, Self, TypeVar, overload
 
 from . import layout
@@ -13,6 +15,14 @@ from .schema import SAMPLE, Metric, Schema, metric
 MAX_LABEL_LENGTH = 4096  # bytes of one label value
 
 _HandleType = TypeVar("_HandleType", bound=Handle)
+
+
+@cache
+def _definitions_lock() -> threading.RLock:
+    """One for all definitions of the process, held over a fork, so that a child finds them whole and unlocked."""
+    lock = threading.RLock()
+    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+    return lock
 
 
 def catalogue_record(kind: int, payload: bytes) -> bytes:
@@ -96,9 +106,9 @@ class Telemetry:
         flags = layout.FLAG_INSTRUMENTS
         setup = Setup(namespace, name, Schema(SAMPLE), capacity, mode=mode, group=group, flags=flags)
         self._producer = Producer(name, SAMPLE, setup=setup)
-        self._lock = threading.RLock()
+        self._lock = _definitions_lock()
         self._instruments: dict[str, tuple[Metric, Any]] = {}
-        self._series = 0
+        self._metrics = self._series = 0  # in the catalogue, where they are numbered
 
     @overload
     def counter(self, name: str, help: str = "", *, unit: str | None = None) -> Counter: ...
@@ -163,8 +173,9 @@ class Telemetry:
                 if known[0] != definition:
                     raise ValueError(f"{definition.name} is defined already, and otherwise: {known[0]}")
                 return known[1]
-            number = len(self._instruments)
+            number = self._metrics
             self._append(layout.KIND_METRIC, definition.to_json())
+            self._metrics += 1
             family = Family(self, definition, number, handle)
             instrument = family if definition.labels else self._add_series(family, ())
             self._instruments[definition.name] = definition, instrument

@@ -148,11 +148,11 @@ def stats(**changes: Any) -> Any:
 
 
 def totals(**changes: Any) -> Any:
-    return SimpleNamespace(**({"consumed": 90, "in_ring": 0, "aborted": 0} | changes))
+    return stats(**({"name": "market-data", "consumed": 90, "in_ring": 0, "aborted": 0} | changes))
 
 
 def test_an_account_holds_when_every_record_is_somewhere() -> None:
-    account = settle_account(Report("market-data", stats(), 100), totals())
+    account = settle_account(totals(), Report("market-data", stats(), 100))
     assert account.holds
     assert account.dropped == 5
 
@@ -164,16 +164,24 @@ def test_an_account_holds_when_every_record_is_somewhere() -> None:
         (Report("market-data", stats(attempted=99), 100), totals()),
         (Report("market-data", stats(), 100), totals(consumed=89)),
         (Report("market-data", stats(), 100), totals(consumed=91)),
+        (None, totals(attempted=101)),
     ],
 )
-def test_an_account_does_not_hold_when_a_record_is_missing_or_one_too_many(report: Report, read: Any) -> None:
-    account = settle_account(report, read)
+def test_an_account_does_not_hold_when_a_record_is_missing_or_one_too_many(
+    report: Report | None, read: Any
+) -> None:
+    account = settle_account(read, report)
     assert not account.holds
     assert table([account]).splitlines()[1].endswith("NO")
 
 
+def test_the_account_of_a_killed_producer_is_what_the_reader_found() -> None:
+    account = settle_account(totals(attempted=101, aborted=1), None)
+    assert (account.attempted, account.aborted, account.holds) == (101, 1, True)
+
+
 def test_the_table_has_a_column_for_every_term() -> None:
-    header, line = table([settle_account(Report("market-data", stats(), 100), totals())]).splitlines()
+    header, line = table([settle_account(totals(), Report("market-data", stats(), 100))]).splitlines()
     terms = "attempted consumed in_ring coalesced dropped overwritten rejected aborted"
     assert header.split() == ["name", *terms.split(), "holds"]
     assert line.split() == ["market-data", "100", "90", "0", "3", "5", "0", "2", "0", "yes"]

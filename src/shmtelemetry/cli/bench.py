@@ -1,7 +1,7 @@
 """`shmtel bench`: what this library costs on the machine at hand, every form of emit and the drain.
 
-Each subject runs in a fresh interpreter, because CPython 3.11 and later specialise a loop for the callable that
-it ran first, and then measure the next one wrong. The fastest round counts: whatever disturbs a round slows it.
+Each subject runs in a fresh interpreter, because CPython 3.11 and later specialise a loop for the callable
+that it ran first, and then measure the next one wrong. The fastest round counts: disturbances only slow it.
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ def _drain(series: int, records: int = 1_000_000) -> Iterator[Timing]:
     values = random.lognormal(-8.0, 1.5, records).tolist()
     with (
         Telemetry("bench", namespace=namespace(), capacity=_capacity(records)) as telemetry,
-        Reader(namespace=namespace()) as reader,
+        Reader(namespace=namespace(), ephemeral=True) as reader,
     ):
         histogram = telemetry.histogram("bench", "Of the benchmark.", labels=("symbol",), buckets=BUCKETS)
         emits = [histogram.labels(f"S{number}").emit for number in range(series)]

@@ -29,15 +29,20 @@ class Account:
     holds: bool
 
 
-def settle_account(report: Report, read: ProducerTotals) -> Account:
-    """The account of a producer that has ended and of which the reader has read everything."""
-    stats = report.stats
+def settle_account(read: ProducerTotals, report: Report | None) -> Account:
+    """The account of a producer that has ended and of which the reader has read everything.
+
+    read: what the reader knows.
+    report: what the service said in the end; None of one that was killed: then all is as the reader found it.
+    """
+    stats = read if report is None else report.stats
+    attempted = read.attempted if report is None else report.emits
     dropped = sum(stats.dropped.values())
     told = stats.coalesced + dropped + stats.overwritten + stats.rejected
     accounted = read.consumed + read.in_ring + told + read.aborted
     return Account(
-        name=report.name,
-        attempted=report.emits,
+        name=read.name,
+        attempted=attempted,
         consumed=read.consumed,
         in_ring=read.in_ring,
         coalesced=stats.coalesced,
@@ -45,7 +50,7 @@ def settle_account(report: Report, read: ProducerTotals) -> Account:
         overwritten=stats.overwritten,
         rejected=stats.rejected,
         aborted=read.aborted,
-        holds=report.emits == stats.attempted == accounted,
+        holds=attempted == stats.attempted == accounted,
     )
 
 

@@ -37,7 +37,6 @@ class _Metrics:
         self.tick_to_trade = tel.histogram(
             "execution_engine_tick_to_trade_seconds",
             "Time from the market data message that caused an order until the venue answered.",
-            labels=_PER_SYMBOL,
         )
         self.requote = tel.histogram(
             "execution_engine_quote_update_duration_seconds",
@@ -82,7 +81,6 @@ class _Venue:
         self.fills = {side: metrics.fills.labels(symbol, name) for side, name in sides}
         self.filled = {side: metrics.filled.labels(symbol, name) for side, name in sides}
         self.submission = metrics.submission.labels(symbol)
-        self.tick_to_trade = metrics.tick_to_trade.labels(symbol)
         self.requote = metrics.requote.labels(symbol)
         self.expired = metrics.expired.labels(symbol)
         self.fill_ratio = metrics.fill_ratio.labels(symbol)
@@ -108,6 +106,7 @@ class ExecutionEngine:
     def __init__(self, tel: Telemetry) -> None:
         metrics = _Metrics(tel)
         self._venues = [_Venue(metrics, instrument.symbol) for instrument in INSTRUMENTS]
+        self._tick_to_trade = metrics.tick_to_trade
         self._success = metrics.submitted.labels("success")
         self._rejected = metrics.submitted.labels("rejected")
         self._rate_limited = metrics.api_failures.labels("rate_limit")
@@ -162,7 +161,7 @@ class ExecutionEngine:
         start = venue.submission.start()
         fills = venue.book.submit(order.order_id, order.side, order.quantity, order.price, order.immediate)
         venue.submission.stop(start)
-        venue.tick_to_trade.stop(order.origin)
+        self._tick_to_trade.stop(order.origin)
         self._success.emit(1.0)
         self.emits += 3
         self._report(fills)

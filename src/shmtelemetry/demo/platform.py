@@ -28,6 +28,10 @@ from shmtelemetry.demo.services import (
 _STOP_SECONDS: Final = 30.0  # to flush the pipeline; what still runs then is terminated
 
 
+class ServiceError(Exception):
+    """A service could not start; it has printed why."""
+
+
 class Platform:
     """The four processes. A context manager that leaves none of them behind.
 
@@ -63,13 +67,13 @@ class Platform:
     def start(self) -> None:
         """Starts the processes and returns once all have opened their producers.
 
-        Raises RuntimeError if one ends before that.
+        Raises ServiceError if one ends before that.
         """
         with _interrupts_held_back():
             self._spawn_all()
         for name, pipe in self._pipes.items():
             if receive(pipe) != READY:
-                raise RuntimeError(f"the service {name} ended before it was ready; its own message says why")
+                raise ServiceError(f"the service {name} ended before it was ready; its own message says why")
 
     def go(self) -> None:
         """Lets market data flow."""

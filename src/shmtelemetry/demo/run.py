@@ -11,13 +11,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import FrameType
 from typing import Final, TextIO
 
 from shmtelemetry.aggregate.snapshot import Snapshot
 from shmtelemetry.demo.accounts import Account, as_rows, settle_account, table
-from shmtelemetry.demo.platform import Platform
+from shmtelemetry.demo.live import LiveLine
+from shmtelemetry.demo.platform import Platform, ServiceError
 from shmtelemetry.demo.services import SERVICE_NAMES, Report, say
 from shmtelemetry.sidecar import Sidecar
 
@@ -44,41 +46,53 @@ def run_demo(
     Must be called in the main thread, because it handles signals.
     """
     out = sys.stderr if as_json else sys.stdout
+    try:
+        outcome = _run(seconds, listen, rate, out)
+    except ServiceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"\n{table(outcome.accounts)}\n\n{outcome.records_per_second:,.0f} records a second", file=out)
+    for complaint in outcome.complaints:
+        print(f"error: {complaint}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(outcome.as_json()))
+    return 1 if outcome.complaints else 0
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    accounts: list[Account]
+    complaints: list[str]
+    records_per_second: float
+    metrics_url: str
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "producers": as_rows(self.accounts),
+            "records_per_second": round(self.records_per_second, 1),
+            "metrics_url": self.metrics_url,
+        }
+
+
+def _run(seconds: float | None, listen: str, rate: int, out: TextIO) -> _Outcome:
     namespace = f"demo-{os.getpid()}"
     with (
         _stop_requests() as stop_request,
         Sidecar(namespace, listen=listen, ephemeral=True) as sidecar,
         Platform(namespace, rate) as platform,
     ):
-        try:
-            platform.start()
-        except RuntimeError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
+        platform.start()
         metrics_url = f"{sidecar.url}/metrics"
-        print(
-            f"four services are running in namespace {namespace}; metrics: {metrics_url}",
-            file=out,
-            flush=True,
-        )
+        print(f"four services run in namespace {namespace}; metrics: {metrics_url}", file=out, flush=True)
         started = time.monotonic()
         platform.go()
         _watch(sidecar, platform, stop_request, seconds, out)
         reports = platform.stop()
         elapsed = time.monotonic() - started
-        if not sidecar.reader.settle(timeout=_SETTLE_SECONDS):
-            print("error: the reader did not come to an end with every producer", file=sys.stderr)
+        settled = sidecar.reader.settle(timeout=_SETTLE_SECONDS)
         accounts = _accounts(reports, sidecar.reader.snapshot())
-    records_per_second = sum(account.attempted for account in accounts) / elapsed
-    _print_end(accounts, records_per_second, out)
-    if as_json:
-        result = {
-            "producers": as_rows(accounts),
-            "records_per_second": round(records_per_second, 1),
-            "metrics_url": metrics_url,
-        }
-        print(json.dumps(result), flush=True)
-    return 0 if _all_well(accounts) else 1
+    attempted = sum(account.attempted for account in accounts)
+    return _Outcome(accounts, _complaints(accounts, reports, settled), attempted / elapsed, metrics_url)
 
 
 @contextmanager
@@ -106,49 +120,27 @@ def _watch(
     started = time.monotonic()
     end = math.inf if seconds is None else started + seconds
     next_line = started + 1.0
-    line = _LiveLine(sidecar.reader.snapshot())
+    line = LiveLine(sidecar.reader.snapshot())
     while not wait([stop_request, *platform.sentinels], max(0.0, min(next_line, end) - time.monotonic())):
         now = time.monotonic()
         if now >= end:
             break
         if now >= next_line:
-            print(line.after(1.0, sidecar.reader.snapshot()), file=out, flush=True)
+            print(line.after(sidecar.reader.snapshot()), file=out, flush=True)
             next_line += 1.0
 
 
 def _accounts(reports: list[Report], snapshot: Snapshot) -> list[Account]:
-    return [settle_account(report, snapshot.producers[report.name]) for report in reports]
+    told = {report.name: report for report in reports}
+    return [settle_account(snapshot.producers[name], told.get(name)) for name in SERVICE_NAMES]
 
 
-def _all_well(accounts: list[Account]) -> bool:
-    return len(accounts) == len(SERVICE_NAMES) and all(account.holds for account in accounts)
-
-
-def _print_end(accounts: list[Account], records_per_second: float, out: TextIO) -> None:
-    print(f"\n{table(accounts)}\n", file=out)
-    print(f"{records_per_second:,.0f} records a second", file=out)
-    for name in SERVICE_NAMES:
-        if all(account.name != name for account in accounts):
-            print(f"error: the service {name} did not come to its regular end", file=sys.stderr)
-    for account in accounts:
-        if not account.holds:
-            print(f"error: the records of {account.name} do not add up", file=sys.stderr)
-    out.flush()
-
-
-class _LiveLine:
-    """What happened since the line before."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._consumed = _consumed(snapshot)
-
-    def after(self, seconds: float, snapshot: Snapshot) -> str:
-        """The line for the time since the last one."""
-        consumed = _consumed(snapshot)
-        rate = (sum(consumed.values()) - sum(self._consumed.values())) / seconds
-        self._consumed = consumed
-        return f"{rate:10,.0f} records/s"
-
-
-def _consumed(snapshot: Snapshot) -> dict[str, int]:
-    return {name: totals.consumed for name, totals in snapshot.producers.items()}
+def _complaints(accounts: list[Account], reports: list[Report], settled: bool) -> list[str]:
+    """What is wrong, one line each."""
+    missing = set(SERVICE_NAMES) - {report.name for report in reports}
+    complaints = [f"the service {name} did not come to its regular end" for name in sorted(missing)]
+    wrong = [account.name for account in accounts if not account.holds]
+    complaints += [f"the records of {name} do not add up" for name in wrong]
+    if not settled:
+        complaints.append(f"after {_SETTLE_SECONDS:.0f} s the reader has still not read everything")
+    return complaints

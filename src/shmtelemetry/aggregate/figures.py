@@ -1,0 +1,125 @@
+"""The reader's own figures, as families like any other, and gauges that merge the values of several producers."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+
+from ..layout import LAYOUT_VERSION
+from ..schema import Metric
+from .series import SLOT_LIVE
+from .snapshot import Family, Floats, Labels, ProducerTotals
+
+REASONS = ("full", "timeout", "no_ring")
+LAG = Metric(
+    "shmtel_reader_lag_seconds",
+    "histogram",
+    "Age of the oldest record of each batch when the reader drained it.",
+    buckets=(1e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 1.0, 10.0),
+    unit="seconds",
+)
+
+
+def producers(slots: np.ndarray, names: np.ndarray) -> dict[str, ProducerTotals]:
+    """The accounting of each producer name: its ended segments' totals and its live segments' figures."""
+    live: dict[int, list[np.void]] = defaultdict(list)
+    for slot in slots[slots["status"] == SLOT_LIVE]:
+        live[int(slot["name"])].append(slot)
+    found = {}
+    for number, name in enumerate(names):
+        text = bytes(name["name"])[: int(name["length"])].decode("ascii", "replace")
+        found[text] = _totals(text, name, live.get(number, []))
+    return dict(sorted(found.items()))
+
+
+def _totals(text: str, name: np.void, slots: list[np.void]) -> ProducerTotals:
+    def total(field: str) -> int:
+        return int(name[field]) + sum(int(slot[field]) for slot in slots)
+
+    def distance(later: str, earlier: str) -> int:
+        return sum(int(slot[later]) - int(slot[earlier]) & 2**64 - 1 for slot in slots)
+
+    dropped = {reason: total(f"dropped_{reason}") for reason in REASONS}
+    claimed = distance("claimed_position", "start_position")
+    overwritten = total("overwritten")
+    not_written = total("coalesced") - int(name["coalesced"]) + total("rejected") - int(name["rejected"])
+    lost = sum(dropped.values()) - sum(int(name[f"dropped_{reason}"]) for reason in REASONS)
+    return ProducerTotals(
+        name=text,
+        live=len(slots),
+        attempted=int(name["attempted"]) + claimed + not_written + lost,
+        consumed=int(name["consumed"]) + distance("position", "start_position") - sum(int(s["overwritten"]) for s in slots),
+        in_ring=distance("write_position", "position"),
+        coalesced=total("coalesced"),
+        dropped=dropped,
+        overwritten=overwritten,
+        rejected=total("rejected"),
+        aborted=int(name["aborted"]) + distance("claimed_position", "write_position"),
+        invalid=total("invalid"),
+        capacity=sum(int(slot["capacity"]) for slot in slots),
+    )
+
+
+def _family(
+    kind: str, name: str, help: str, labels: tuple[str, ...], values: Mapping[tuple[str, ...], float], unit: str = ""
+) -> tuple[str, Family]:
+    numbers = np.array(list(values.values()), np.float64)
+    made = Family(Metric(name, kind, help, labels, unit=unit), labels, tuple(values), numbers, np.zeros(len(numbers)))
+    return name, made
+
+
+def families(header: np.void, found: Mapping[str, ProducerTotals]) -> Iterator[tuple[str, Family]]:
+    """Own figures, in the state's words."""
+    by_name = {(name,): producer for name, producer in found.items()}
+    yield _family("counter", "shmtel_records_total", "Records that the reader took from rings.", ("producer",),
+                  {key: producer.consumed for key, producer in by_name.items()})
+    yield _family("counter", "shmtel_dropped_records_total", "Records that were not written, by reason.",
+                  ("producer", "reason"),
+                  {(name, reason): count for name, producer in found.items() for reason, count in producer.dropped.items()})
+    yield _family("counter", "shmtel_coalesced_records_total",
+                  "Steps of counters and gauges that met a full ring and were kept in cells.", ("producer",),
+                  {key: producer.coalesced for key, producer in by_name.items()})
+    yield _family("counter", "shmtel_invalid_records_total", "Records whose value their metric does not take.",
+                  ("producer",), {key: producer.invalid for key, producer in by_name.items()})
+    live = {key: producer for key, producer in by_name.items() if producer.live}
+    yield _family("gauge", "shmtel_ring_capacity_records", "Capacity of the rings of living producers.", ("producer",),
+                  {key: producer.capacity for key, producer in live.items()})
+    yield _family("gauge", "shmtel_ring_used_records", "Records in rings when the reader last looked.", ("producer",),
+                  {key: producer.in_ring for key, producer in live.items()})
+    states = {
+        ("live",): sum(producer.live for producer in found.values()),
+        ("foreign",): int(header["foreign"]),
+        ("quarantined",): int(header["quarantined"]),
+    }
+    yield _family("gauge", "shmtel_producers", "Segments by state.", ("state",), states)
+    yield _family("gauge", "shmtel_series", "Series in the state.", (), {(): int(header["series"])})
+    yield _family("counter", "shmtel_series_overflow_total", "Series beyond the bound, counted in overflow series.", (),
+                  {(): int(header["overflowed"])})
+    yield _family("counter", "shmtel_conflicting_metrics_total", "Definitions that disagree with an earlier one.", (),
+                  {(): int(header["invalid_metrics"])})
+    yield _family("gauge", "shmtel_build_info", "Always 1.", ("version", "layout"),
+                  {(_version(), str(LAYOUT_VERSION)): 1})
+
+
+def _version() -> str:
+    try:
+        return version("shmtelemetry")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def merged_gauge(metric: Metric, labels: Labels, entries: np.ndarray, created: Floats) -> Family:
+    """One value of the parts that each producer set: their last two labels are the producer's name and uuid."""
+    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for at, key in enumerate(labels):
+        groups[key[:-1] if metric.merge == "all" else key[:-2]].append(at)
+    values, times = entries["value"], entries["time_ns"]
+    merge = {"sum": np.sum, "min": np.min, "max": np.max}.get(metric.merge)
+    merged = [
+        float(merge(values[parts])) if merge else float(values[parts[int(np.argmax(times[parts]))]])
+        for parts in groups.values()
+    ]
+    names = (*metric.labels, "producer") if metric.merge == "all" else metric.labels
+    began = np.array([created[parts].min() for parts in groups.values()], np.float64)
+    return Family(metric, names, tuple(groups), np.array(merged, np.float64), began)

@@ -1,0 +1,73 @@
+"""Layout of the state: a file of flat arrays that the reader writes and anybody may map.
+
+    0              header
+    LOG_OFFSET     redo log: two slots, see _kernels.pyx
+    tables         offsets of the chunks of metrics, slots, names and series
+    HEADER_SIZE    blocks, handed out one after the other, 64-byte aligned
+
+The dtypes are the structures of _kernels.pxd; a test compares their sizes.
+"""
+
+from typing import Final
+
+import numpy as np
+
+MAGIC: Final = int.from_bytes(b"SHMSTAT1", "little")
+VERSION: Final = 1
+HEADER_SIZE: Final = 6 * 4096
+BLOCK: Final = 64
+PAGE_BUCKETS: Final = 32  # counts of an exponential page: one octave at scale 5
+
+
+def _dtype(*fields: tuple[str, str] | tuple[str, str, int]) -> np.dtype[np.void]:
+    return np.dtype(list(fields))
+
+
+HEADER: Final = _dtype(
+    ("magic", "u8"), ("version", "u4"), ("byte_order", "u4"), ("uuid", "V16"), ("created_ns", "u8"), ("size", "u8"),
+    ("allocated", "u8"), ("metrics", "u8"), ("series", "u8"), ("slots", "u8"), ("names", "u8"), ("retired", "u8"),
+    ("overflowed", "u8"), ("foreign", "u8"), ("quarantined", "u8"), ("turn_ns", "u8"), ("reader_pid", "u8"),
+    ("invalid_metrics", "u8"),
+)  # fmt: skip
+SERIES: Final = _dtype(
+    ("mark", "u8"), ("value", "f8"), ("minimum", "f8"), ("maximum", "f8"), ("directory", "u8"), ("classic", "u8"),
+    ("zeros", "u8"), ("time_ns", "u8"), ("negatives", "u8"), ("infinities", "u8"), ("metric", "u4"), ("kind", "u4"),
+    ("retired", "u8"), ("definition", "u8"), ("created_ns", "u8"), ("dropped", "u8"), ("reserved", "u8"),
+)  # fmt: skip
+SLOT: Final = _dtype(
+    ("uuid", "V16"), ("status", "u8"), ("name", "u8"), ("start_position", "u8"), ("position", "u8"),
+    ("write_position", "u8"), ("claimed_position", "u8"), ("coalesced", "u8"), ("dropped_full", "u8"),
+    ("dropped_timeout", "u8"), ("dropped_no_ring", "u8"), ("rejected", "u8"), ("overwritten", "u8"), ("invalid", "u8"),
+    ("capacity", "u8"), ("pid", "u8"), ("folds", "u8"), ("folds_capacity", "u8"), ("reserved", "u8", 13),
+)  # fmt: skip
+NAME: Final = _dtype(
+    ("length", "u8"), ("name", "V64"), ("attempted", "u8"), ("consumed", "u8"), ("coalesced", "u8"),
+    ("dropped_full", "u8"), ("dropped_timeout", "u8"), ("dropped_no_ring", "u8"), ("rejected", "u8"),
+    ("overwritten", "u8"), ("aborted", "u8"), ("invalid", "u8"), ("reserved", "u8", 13),
+)  # fmt: skip
+FOLD: Final = _dtype(("key", "u8"), ("steps", "u8"), ("amount", "f8"), ("dropped", "u8"))
+OFFSET: Final = np.dtype("u8")  # of a metric's definition
+
+SLOT_FREE: Final = 0
+SLOT_LIVE: Final = 1
+SLOT_ENDED: Final = 2
+
+KINDS: Final = {"counter": 0, "gauge": 1, "histogram": 2, "total": 3}
+
+
+class Table:
+    """An array that grows by chunks: the header's table holds each chunk's offset, so nothing ever moves."""
+
+    def __init__(self, count_field: str, table_offset: int, chunks: int, chunk_length: int, dtype: np.dtype) -> None:
+        self.count_offset = int((HEADER.fields or {})[count_field][1])
+        self.table_offset, self.chunks, self.chunk_length, self.dtype = table_offset, chunks, chunk_length, dtype
+
+    @property
+    def limit(self) -> int:
+        return self.chunks * self.chunk_length
+
+
+METRICS: Final = Table("metrics", 2 * 4096, 256, 256, OFFSET)
+SLOTS: Final = Table("slots", 2 * 4096 + 256 * 8, 256, 256, SLOT)
+NAMES: Final = Table("names", 3 * 4096, 512, 256, NAME)
+SERIES_TABLE: Final = Table("series", 4 * 4096, 1024, 1024, SERIES)

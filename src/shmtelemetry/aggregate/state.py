@@ -1,0 +1,309 @@
+"""The state of a namespace: the reader's aggregates in shared memory, which outlive the reader."""
+
+import contextlib
+import logging
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from .._mapping import Mapping, link_unnamed
+from ..errors import StateError
+from ..layout import BYTE_ORDER
+from ..schema import Metric
+from . import series as layout
+from ._kernels import Store
+from .figures import LAG
+from .series import FOLD, HEADER, METRICS, NAMES, SERIES, SERIES_TABLE, SLOTS, Table
+from .snapshot import Snapshot
+from .view import View, encode_labels, field_offset
+
+logger = logging.getLogger("shmtelemetry")
+
+RESERVE = 8 * 2**30  # bytes of address space: the file grows into it, so that no pointer ever moves
+GROWTH = 512 * 1024
+MAX_SERIES = 100_000
+OVERFLOW = "overflow"
+PARTS = ("sum", "min", "max", "all")  # merges of gauges that need each producer's own value
+
+
+def state_path(directory: str, namespace: str, uid: int) -> Path:
+    return Path(directory) / f"shmtel.{namespace}.@state.{uid}"
+
+
+class State(View):
+    """The state, opened by the one process that writes it. Creates it, or goes on where the last reader ended.
+
+    Raises StateError for a file that is no state of this version.
+    """
+
+    def __init__(self, namespace: str, path: Path) -> None:
+        self.path = path
+        if not path.exists():
+            _create(path)
+        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            _check(fd, namespace)
+            super().__init__(namespace, Mapping(fd, os.fstat(fd).st_size, RESERVE))
+        finally:
+            os.close(fd)
+        self.store = Store(self.mapping)
+        try:
+            self.store.recover()
+            self.learn()
+        except ValueError as error:
+            raise StateError(f"the state of namespace {namespace} is damaged: {error}; remove {path}") from error
+        self.numbers: dict[str, int] = {}  # metric name → number
+        self.known: dict[tuple[int, tuple[str, ...]], int] = {}  # (metric, labels) → number of the series
+        self.names: dict[str, int] = {}
+        self.segments: dict[bytes, int] = {}  # uuid → slot, of all that are not free
+        self._free: list[int] = []
+        self._parts: dict[str, list[int]] = {}  # uuid → series that hold this producer's gauge values
+        self._index()
+        self._warned: set[str] = set()
+        self._set("reader_pid", os.getpid())
+        self.lag = self.series_number(self.define(LAG), ())
+
+    def _index(self) -> None:
+        self.numbers = {metric.name: number for number, metric in enumerate(self.metrics)}
+        self.known = {key: number for number, key in enumerate(self.series)}
+        names = self.entries(NAMES)
+        self.names = {bytes(name["name"])[: int(name["length"])].decode(): at for at, name in enumerate(names)}
+        slots = self.entries(SLOTS)
+        self.segments = {
+            bytes(slot["uuid"]): at for at, slot in enumerate(slots) if slot["status"] != layout.SLOT_FREE
+        }
+        self._free = [at for at, slot in enumerate(slots) if slot["status"] == layout.SLOT_FREE]
+        for number in range(len(self.series)):
+            self._note_part(number)
+
+    def _set(self, field: str, value: int) -> None:
+        self.mapping.store(field_offset(HEADER, field), value)
+
+    def _count(self, field: str) -> None:
+        self._set(field, self.get(field) + 1)
+
+    # ---- memory ----
+
+    def grow(self) -> None:
+        """Make room for more. Raises StateError where /dev/shm has none."""
+        size = self.get("size") + max(GROWTH, self.get("size") // 8 // 4096 * 4096)
+        fd = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.posix_fallocate(fd, 0, size)
+        except OSError as error:
+            raise StateError(f"the state of namespace {self.namespace} cannot grow to {size:,} bytes: {error.strerror}") from error
+        finally:
+            os.close(fd)
+        self.mapping.grow(size)
+        self._set("size", size)
+
+    def allocate(self, size: int) -> int:
+        """The offset of `size` zeroed bytes."""
+        while not (offset := self.store.allocate(size)):
+            self.grow()
+        return int(offset)
+
+    def write(self, offset: int, data: bytes) -> None:
+        memoryview(self.mapping)[offset : offset + len(data)] = data
+
+    def _stored(self, data: bytes) -> int:
+        offset = self.allocate(8 + len(data))
+        self.write(offset, len(data).to_bytes(8, "little") + data)
+        return offset
+
+    def _append(self, table: Table, entry: bytes) -> int:
+        """A new entry of a table; it exists from the moment that the count says so."""
+        number = self.mapping.load(table.count_offset)
+        if number >= table.limit:
+            raise StateError(f"the state of namespace {self.namespace} is full: {number:,} entries")
+        chunk = table.table_offset + 8 * (number // table.chunk_length)
+        if not self.mapping.load(chunk):
+            self.mapping.store(chunk, self.allocate(table.chunk_length * table.dtype.itemsize))
+        self.write(self.place(table, number), entry)
+        self.mapping.store(table.count_offset, number + 1)
+        return int(number)
+
+    # ---- definitions ----
+
+    def define(self, metric: Metric) -> int | None:
+        """The number of a metric, defined now if it is new; None if it disagrees with the one of that name.
+
+        Classic buckets may differ: records carry values, so they are counted exactly in the buckets of the first.
+        """
+        number = self.numbers.get(metric.name)
+        if number is None:
+            number = self._append(METRICS, self._stored(metric.to_json()).to_bytes(8, "little"))
+            self.metrics.append(metric)
+            self.numbers[metric.name] = number
+            return number
+        first = self.metrics[number]
+        if (first.kind, first.labels, first.merge) == (metric.kind, metric.labels, metric.merge):
+            return number
+        self._count("invalid_metrics")
+        self._warn(f"metric {metric.name}", f"{metric} disagrees with {first}: the first one stays, the other is not counted")
+        return None
+
+    def series_number(self, metric: int | None, labels: tuple[str, ...]) -> int:
+        """The number of a series, made now if it is new; beyond MAX_SERIES that of the metric's overflow series.
+
+        -1 for no metric.
+        """
+        if metric is None:
+            return -1
+        number = self.known.get((metric, labels))
+        if number is not None:
+            return number
+        if len(self.known) >= MAX_SERIES and labels != (OVERFLOW,) * len(labels):
+            self._count("overflowed")
+            self._warn(f"overflow {metric}", f"{self.metrics[metric].name}: more than {MAX_SERIES:,} series in the "
+                       f"namespace; further ones are counted as {OVERFLOW}")
+            return self.series_number(metric, (OVERFLOW,) * len(labels))
+        entry = np.zeros((), SERIES)
+        entry["minimum"], entry["maximum"] = np.inf, -np.inf
+        entry["metric"], entry["kind"] = metric, layout.KINDS[self.metrics[metric].kind]
+        entry["created_ns"] = time.time_ns()
+        entry["definition"] = self._stored(encode_labels(labels))
+        entry["classic"] = self.allocate(8 * length) if (length := self.classic_length(metric)) else 0
+        number = self._append(SERIES_TABLE, entry.tobytes())
+        self.series.append((metric, labels))
+        self.known[metric, labels] = number
+        self._note_part(number)
+        return number
+
+    def part_of(self, metric: int | None, labels: tuple[str, ...], producer: str, uuid: bytes) -> tuple[str, ...]:
+        """The labels under which a producer's value is kept: its own where the gauge merges several."""
+        if metric is None or self.metrics[metric].kind != "gauge" or self.metrics[metric].merge not in PARTS:
+            return labels
+        return (*labels, producer, uuid.hex())
+
+    def retire_parts(self, uuid: bytes) -> None:
+        """The gauge values of an ended producer no longer count in sums, minima and maxima."""
+        for number in self._parts.pop(uuid.hex(), ()):
+            self.mapping.store(self.place(SERIES_TABLE, number) + field_offset(SERIES, "retired"), 1)
+            self._count("retired")
+
+    def _note_part(self, number: int) -> None:
+        metric, labels = self.series[number]
+        if self.metrics[metric].kind == "gauge" and self.metrics[metric].merge in PARTS:
+            self._parts.setdefault(labels[-1], []).append(number)
+
+    # ---- producers ----
+
+    def name_number(self, producer: str) -> int:
+        number = self.names.get(producer)
+        if number is None:
+            entry = np.zeros((), layout.NAME)
+            encoded = producer.encode()
+            entry["length"], entry["name"] = len(encoded), np.void(encoded.ljust(64, b"\0"))
+            number = self.names[producer] = self._append(NAMES, entry.tobytes())
+        return number
+
+    def open_slot(self, uuid: bytes, producer: str, start_position: int, capacity: int, pid: int) -> int:
+        """A slot for a new segment; its number."""
+        entry = np.zeros((), layout.SLOT)
+        entry["uuid"], entry["name"] = np.void(uuid), self.name_number(producer)
+        for field in ("start_position", "position", "write_position", "claimed_position"):
+            entry[field] = start_position
+        entry["capacity"], entry["pid"] = capacity, pid
+        number = self._free.pop() if self._free else self._append(SLOTS, entry.tobytes())
+        place = self.place(SLOTS, number)
+        kept = self.entry(SLOTS, number)  # the fold array of the segment before is taken over, emptied
+        entry["folds"], entry["folds_capacity"] = kept["folds"], kept["folds_capacity"]
+        self.write(int(entry["folds"]), bytes(int(entry["folds_capacity"]) * FOLD.itemsize))
+        self.write(place, entry.tobytes())
+        self.mapping.store(place + field_offset(layout.SLOT, "status"), layout.SLOT_LIVE)
+        self.segments[uuid] = number
+        return number
+
+    def slot_status(self, number: int) -> int:
+        return int(self.entry(SLOTS, number)["status"])
+
+    def free_slot(self, uuid: bytes) -> None:
+        number = self.segments.pop(uuid)
+        self._free.append(number)
+        self.mapping.store(self.place(SLOTS, number) + field_offset(layout.SLOT, "status"), layout.SLOT_FREE)
+
+    def ensure_folds(self, slot: int, count: int) -> None:
+        """Give a slot's fold array room for `count` entries."""
+        entry = self.entry(SLOTS, slot)
+        have, offset = int(entry["folds_capacity"]), int(entry["folds"])
+        if have >= count:
+            return
+        capacity = max(16, 1 << (count - 1).bit_length())
+        moved = self.allocate(capacity * FOLD.itemsize)
+        self.write(moved, self.block(offset, have * FOLD.itemsize))
+        place = self.place(SLOTS, slot)
+        # The larger array holds what the smaller did, so a kill between the two stores does no harm.
+        self.mapping.store(place + field_offset(layout.SLOT, "folds"), moved)
+        self.mapping.store(place + field_offset(layout.SLOT, "folds_capacity"), capacity)
+
+    def set_figures(self, foreign: int, quarantined: int) -> None:
+        """How many segments are left aside, by reason."""
+        self._set("foreign", foreign)
+        self._set("quarantined", quarantined)
+
+    # ---- the end ----
+
+    def _warn(self, topic: str, message: str) -> None:
+        if topic not in self._warned:
+            self._warned.add(topic)
+            logger.warning(message)
+
+    def close(self) -> None:
+        self.mapping.close()
+
+    def unlink(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self.path.unlink()
+
+
+def _create(path: Path) -> None:
+    """An empty state, which appears under its name complete."""
+    header = np.zeros((), HEADER)
+    header["magic"], header["version"], header["byte_order"] = layout.MAGIC, layout.VERSION, BYTE_ORDER
+    header["uuid"], header["created_ns"] = np.void(os.urandom(16)), time.time_ns()
+    header["size"], header["allocated"] = GROWTH, layout.HEADER_SIZE
+    fd = os.open(path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, GROWTH)
+        os.pwrite(fd, header.tobytes(), 0)
+        link_unnamed(fd, str(path.parent), path.name)
+    except OSError as error:
+        raise StateError(f"no room for a state of {GROWTH:,} bytes in {path.parent}: {error.strerror}") from error
+    finally:
+        os.close(fd)
+
+
+def _check(fd: int, namespace: str) -> None:
+    stored = os.pread(fd, HEADER.itemsize, 0)
+    if len(stored) < HEADER.itemsize:
+        raise StateError(f"the state of namespace {namespace} is too short: {len(stored)} bytes")
+    header = np.frombuffer(stored, HEADER)[0]
+    if header["magic"] != layout.MAGIC or header["byte_order"] != BYTE_ORDER:
+        raise StateError(f"the state of namespace {namespace} is not a state of this machine")
+    if header["version"] != layout.VERSION:
+        raise StateError(f"the state of namespace {namespace} has version {header['version']}, expected {layout.VERSION}")
+    size = os.fstat(fd).st_size
+    if not layout.HEADER_SIZE <= header["allocated"] <= header["size"] <= size:
+        raise StateError(f"the state of namespace {namespace} is cut short: {size:,} bytes, its header says {header['size']:,}")
+
+
+def read_view(namespace: str, path: Path) -> Snapshot:
+    """A snapshot of a state that somebody else writes, or has written. Raises StateError where there is none."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise StateError(f"namespace {namespace} has no state: start shmtel reader --namespace {namespace}") from None
+    except OSError as error:
+        raise StateError(f"the state of namespace {namespace} cannot be opened: {error.strerror}") from error
+    try:
+        _check(fd, namespace)
+        mapping = Mapping(fd, os.fstat(fd).st_size, 0, False)
+    finally:
+        os.close(fd)
+    try:
+        return View(namespace, mapping).snapshot()
+    finally:
+        mapping.close()

@@ -1,0 +1,172 @@
+"""Reading the state, by whoever maps it: definitions, a consistent copy, and the snapshot made of that."""
+
+import time
+import numpy as np
+import numpy.typing as npt
+
+from .._mapping import Mapping
+from ..errors import StateError
+from ..layout import LABEL_LENGTH
+from ..schema import Metric
+from . import figures
+from ._kernels import copy_state
+from .histogram import histogram_value
+from .series import HEADER, METRICS, NAMES, SERIES, SERIES_TABLE, SLOTS, Table
+from .snapshot import Family, HistogramValue, Labels, Snapshot
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def field_offset(dtype: np.dtype[np.void], name: str) -> int:
+    return int((dtype.fields or {})[name][1])
+
+
+def encode_labels(values: tuple[str, ...]) -> bytes:
+    """Their count, and each with its length before it."""
+    encoded = [value.encode() for value in values]
+    return b"".join([LABEL_LENGTH.pack(len(values)), *(LABEL_LENGTH.pack(len(value)) + value for value in encoded)])
+
+
+def decode_labels(stored: bytes, count: int) -> tuple[str, ...]:
+    """The first `count` label values. Raises ValueError for lengths that leave the bytes, and for what is no UTF-8."""
+    values, at = [], 0
+    for _ in range(count):
+        if at + LABEL_LENGTH.size > len(stored):
+            raise ValueError(f"{count} label values do not fit {len(stored)} bytes")
+        (length,) = LABEL_LENGTH.unpack_from(stored, at)
+        at += LABEL_LENGTH.size
+        if length > len(stored) - at:
+            raise ValueError(f"a label value of {length} bytes in {len(stored) - at}")
+        values.append(stored[at : at + length].decode())
+        at += length
+    return tuple(values)
+
+
+class View:
+    """What a mapped state says. It only reads, and remembers the definitions, which never change."""
+
+    def __init__(self, namespace: str, mapping: Mapping) -> None:
+        self.namespace, self.mapping = namespace, mapping
+        self.metrics: list[Metric] = []
+        self.series: list[tuple[int, tuple[str, ...]]] = []  # number → (number of the metric, label values)
+        self._offsets = np.empty(0, np.uint64)  # of each series' structure
+        self._classic_lengths = np.empty(0, np.uint64)
+        self._grouped: tuple[int, int, int] | None = None  # counts that the two below were made for
+        self._numbers: list[npt.NDArray[np.int64]] = []  # of the exposed series of each metric
+        self._labels: list[Labels] = []
+
+    def get(self, field: str) -> int:
+        return self.mapping.load(field_offset(HEADER, field))
+
+    def block(self, offset: int, length: int) -> bytes:
+        if not 0 <= offset <= offset + length <= self.mapping.size:
+            raise StateError(f"the state of namespace {self.namespace} points to byte {offset + length:,}, beyond its end")
+        return bytes(memoryview(self.mapping)[offset : offset + length])
+
+    def definition(self, offset: int) -> bytes:
+        length = int.from_bytes(self.block(offset, 8), "little")
+        return self.block(offset + 8, length)
+
+    def place(self, table: Table, number: int) -> int:
+        """The offset of one entry of a table."""
+        chunk = self.mapping.load(table.table_offset + 8 * (number // table.chunk_length))
+        return chunk + number % table.chunk_length * table.dtype.itemsize
+
+    def entry(self, table: Table, number: int) -> np.void:
+        """A copy of one entry of a table."""
+        stored: np.void = np.frombuffer(self.block(self.place(table, number), table.dtype.itemsize), table.dtype)[0]
+        return stored
+
+    def entries(self, table: Table) -> np.ndarray:
+        """A copy of a whole table."""
+        count = self.mapping.load(table.count_offset)
+        if count > table.limit:
+            raise StateError(f"the state of namespace {self.namespace} counts {count:,} entries of {table.limit:,}")
+        chunks = [
+            self.block(self.place(table, begin), min(table.chunk_length, count - begin) * table.dtype.itemsize)
+            for begin in range(0, count, table.chunk_length)
+        ]
+        return np.frombuffer(b"".join(chunks), table.dtype)
+
+    def learn(self) -> None:
+        """Read the definitions that are new since the last time."""
+        for number in range(len(self.metrics), self.get("metrics")):
+            offset = int.from_bytes(self.block(self.place(METRICS, number), 8), "little")
+            self.metrics.append(Metric.from_json(self.definition(offset)))
+        for number in range(len(self.series), self.get("series")):
+            place = self.place(SERIES_TABLE, number)
+            entry = np.frombuffer(self.block(place, SERIES.itemsize), SERIES)[0]
+            stored = self.definition(int(entry["definition"]))
+            self.series.append((int(entry["metric"]), decode_labels(stored[4:], int.from_bytes(stored[:4], "little"))))
+
+    def _locate(self) -> None:
+        """The place of each series' structure, and the length of its classic array, for all that are known."""
+        begin, count = len(self._offsets), len(self.series)
+        if begin == count:
+            return
+        places = [self.place(SERIES_TABLE, number) for number in range(begin, count)]
+        lengths = [self.classic_length(metric) for metric, _ in self.series[begin:]]
+        self._offsets = np.append(self._offsets, np.array(places, np.uint64))
+        self._classic_lengths = np.append(self._classic_lengths, np.array(lengths, np.uint64))
+
+    def classic_length(self, metric: int) -> int:
+        definition = self.metrics[metric]
+        return len(definition.buckets) + 1 if definition.kind == "histogram" else 0
+
+    def snapshot(self) -> Snapshot:
+        """A consistent copy of all series. Raises StateError if the state is damaged."""
+        try:
+            self.learn()
+            self._locate()
+        except ValueError as error:
+            raise StateError(f"the state of namespace {self.namespace} cannot be read: {error}") from error
+        copied = np.empty(min(self.get("allocated"), self.mapping.size), np.uint8)
+        unstable = copy_state(memoryview(self.mapping), copied, self._offsets, self._classic_lengths,
+                              np.empty(len(self._offsets), np.uint64))
+        if unstable:
+            raise StateError(f"{unstable} series of namespace {self.namespace} kept changing: is the state damaged?")
+        return self._made_of(copied)
+
+    def _made_of(self, copied: Bytes) -> Snapshot:
+        header = copied[: HEADER.itemsize].view(HEADER)[0]
+        entries = rows(copied, self._offsets, SERIES.itemsize).view(SERIES).reshape(-1)
+        self._group(entries, int(header["retired"]))
+        producers = figures.producers(self.entries(SLOTS), self.entries(NAMES))
+        families = dict(figures.families(header, producers))
+        for number, metric in enumerate(self.metrics):
+            families[metric.name] = self._family(number, entries, copied)
+
+        def histogram(name: str, at: int) -> HistogramValue:
+            number = next(number for number, metric in enumerate(self.metrics) if metric.name == name)
+            return histogram_value(entries[self._numbers[number][at]], self.metrics[number], copied)
+
+        return Snapshot(self.namespace, time.time_ns(), families, producers, histogram)
+
+    def _group(self, entries: np.ndarray, retired: int) -> None:
+        """Find the exposed series of each metric, unless they are those of the last time."""
+        seen = len(self.metrics), len(self.series), retired
+        if self._grouped == seen:
+            return
+        exposed: list[list[int]] = [[] for _ in self.metrics]
+        for number, gone in enumerate(entries["retired"].tolist()):
+            if not gone:
+                exposed[self.series[number][0]].append(number)
+        self._numbers = [np.array(numbers, np.int64) for numbers in exposed]
+        self._labels = [tuple(self.series[number][1] for number in numbers) for numbers in exposed]
+        self._grouped = seen
+
+    def _family(self, number: int, entries: np.ndarray, copied: Bytes) -> Family:
+        metric, labels, mine = self.metrics[number], self._labels[number], entries[self._numbers[number]]
+        created = mine["created_ns"] / 1e9
+        if metric.kind == "gauge" and metric.merge != "last":
+            return figures.merged_gauge(metric, labels, mine, created)
+        counts = None
+        if metric.kind == "histogram":
+            counts = rows(copied, mine["classic"], 8 * self.classic_length(number))
+        return Family(metric, metric.labels, labels, mine["value"].copy(), created, counts)
+
+
+def rows(copied: Bytes, offsets: npt.NDArray[np.uint64], length: int) -> npt.NDArray[np.uint64]:
+    """The `length` bytes at each offset, as u8 words: shape (len(offsets), length / 8)."""
+    words = copied[: len(copied) // 8 * 8].view(np.uint64)
+    return words[(offsets // 8)[:, None] + np.arange(length // 8, dtype=np.uint64)]

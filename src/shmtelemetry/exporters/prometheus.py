@@ -1,0 +1,164 @@
+"""A snapshot as Prometheus reads it: the text format 0.0.4 and OpenMetrics 1.0, byte for byte as
+prometheus_client writes the same families.
+
+https://prometheus.io/docs/instrumenting/exposition_formats/,
+https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md
+"""
+
+import math
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..aggregate.snapshot import Family, Labels, Snapshot
+from ..schema import Metric
+from ._text import FamilyLines, compose, go_string
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+_Section = bytes | tuple[FamilyLines, bool, bool]
+
+
+def expose(snapshot: Snapshot, openmetrics: bool = False) -> bytes:
+    """All families of the snapshot in the text format 0.0.4, or in OpenMetrics 1.0."""
+    return Exposition().expose(snapshot, openmetrics)
+
+
+class Exposition:
+    """Writes one snapshot after another, and keeps what did not change between them. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._written: dict[str, _Written] = {}
+
+    def expose(
+        self, snapshot: Snapshot, openmetrics: bool = False, names: Collection[str] | None = None
+    ) -> bytes:
+        """The families of the snapshot in the text format 0.0.4, or in OpenMetrics 1.0.
+
+        names: only the families of these names or with samples of these names (`x_bucket`); None for all.
+        """
+        with self._lock:
+            self._forget_all_but(snapshot)
+            sections: list[_Section] = []
+            for family in snapshot.families.values():
+                if names is None or not sample_names(family.metric).isdisjoint(names):
+                    has_created = family.metric.kind != "gauge" and bool(family.created.any())
+                    sections += self._written_of(family).sections(openmetrics, has_created)
+            return compose([*sections, b"# EOF\n"] if openmetrics else sections)
+
+    def _forget_all_but(self, snapshot: Snapshot) -> None:
+        for name in self._written.keys() - snapshot.families.keys():
+            del self._written[name]
+
+    def _written_of(self, family: Family) -> "_Written":
+        written = self._written.get(family.metric.name)
+        if written is None or not written.stands_for(family):
+            written = self._written[family.metric.name] = _written(family)
+        counts = None if family.counts is None else np.ascontiguousarray(family.counts, np.uint64)
+        written.lines.update(family.values, family.created, counts)
+        return written
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What stays the same of one family until a series comes or goes."""
+
+    metric: Metric
+    label_names: tuple[str, ...]
+    labels: Labels
+    lines: FamilyLines
+    text_head: bytes
+    text_created_head: bytes
+    openmetrics_head: bytes
+
+    def stands_for(self, family: Family) -> bool:
+        same_labels = self.labels is family.labels or self.labels == family.labels
+        return same_labels and self.label_names == family.label_names and self.metric == family.metric
+
+    def sections(self, openmetrics: bool, has_created: bool) -> Iterator[_Section]:
+        if openmetrics:
+            yield self.openmetrics_head
+            yield self.lines, True, has_created
+            return
+        yield self.text_head
+        yield self.lines, True, False
+        if has_created:  # a gauge of its own, since the old format knows no created samples
+            yield self.text_created_head
+            yield self.lines, False, True
+
+
+def sample_names(metric: Metric) -> frozenset[str]:
+    """The names under which somebody may ask for a metric: its own, the family's, and its samples'."""
+    base = _base_name(metric)
+    suffixes = {"counter": ("_total", "_created"), "histogram": ("_bucket", "_count", "_sum", "_created")}
+    return frozenset((metric.name, base, *(base + suffix for suffix in suffixes.get(metric.kind, ()))))
+
+
+def _base_name(metric: Metric) -> str:
+    """The family's name in OpenMetrics, which prometheus_client uses throughout."""
+    return metric.name.removesuffix("_total") if metric.kind == "counter" else metric.name
+
+
+def _written(family: Family) -> _Written:
+    metric, base = family.metric, _base_name(family.metric)
+    name = f"{base}_total" if metric.kind == "counter" else base
+    text_help = metric.help.replace("\\", r"\\").replace("\n", r"\n")
+    unit = f"# UNIT {base} {metric.unit}\n" if metric.unit and base.endswith(f"_{metric.unit}") else ""
+    return _Written(
+        metric,
+        family.label_names,
+        family.labels,
+        _lines(family, base, name),
+        _encode(f"# HELP {name} {text_help}\n# TYPE {name} {metric.kind}\n"),
+        _encode(f"# HELP {base}_created {text_help}\n# TYPE {base}_created gauge\n"),
+        _encode(f"# HELP {base} {_escape(metric.help)}\n# TYPE {base} {metric.kind}\n{unit}"),
+    )
+
+
+def _lines(family: Family, base: str, name: str) -> FamilyLines:
+    texts = _label_texts(family.label_names, family.labels)
+    labels = [_encode(f"{{{','.join(text)}}} " if text else " ") for text in texts]
+    if family.metric.kind == "gauge":
+        return FamilyLines(_encode(name), b"", b"", labels, [], [], [])
+    created = _encode(f"{base}_created")
+    if family.metric.kind == "counter":
+        return FamilyLines(_encode(name), b"", created, labels, [], [], [])
+    bounds = family.metric.buckets
+    # OpenMetrics allows no sum where a bound is negative, and no count without a sum.
+    signed = bool(bounds) and bounds[0] < 0
+    at = sum(label < "le" for label in family.label_names)  # labels are sorted by name, le among them
+    return FamilyLines(
+        b"" if signed else _encode(f"{base}_sum"),
+        b"" if signed else _encode(f"{base}_count"),
+        created,
+        labels,
+        [_encode(f"{base}_bucket{{{''.join(item + ',' for item in text[:at])}") for text in texts],
+        [b'le="%b"' % go_string(bound) for bound in (*bounds, math.inf)],
+        [_encode(f"{''.join(',' + item for item in text[at:])}}} ") for text in texts],
+    )
+
+
+def _label_texts(names: tuple[str, ...], labels: Labels) -> list[tuple[str, ...]]:
+    """For each series, `name="value"` of each label, sorted by name."""
+    if not names:
+        return [()] * len(labels)
+    columns = dict(zip(names, zip(*labels, strict=True), strict=True)) if labels else {}
+    return list(zip(*(_column(name, columns[name]) for name in sorted(columns)), strict=True))
+
+
+def _column(name: str, values: Sequence[str]) -> list[str]:
+    written = {value: f'{name}="{_escape(value)}"' for value in set(values)}
+    return [written[value] for value in values]
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def _encode(text: str) -> bytes:
+    # No producer of ours accepts a lone surrogate; wherever it came from, it must not fail the scrape.
+    return text.encode(errors="replace")

@@ -1,0 +1,611 @@
+"""The loop that drains every ring of a namespace and applies its records to the state, without the GIL.
+
+Each ring is owned by one side at a time, and `status` says by which: LIVE and ENDING rings belong to the loop, all
+others to the keeper (reader.py), the Python thread that finds segments and resolves series. Handing over is a release
+store of `status`, taking over an acquire load.
+"""
+
+from libc.math cimport INFINITY
+from libc.errno cimport ENOENT, ESRCH, errno
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcmp, memcpy, memset
+from posix.fcntl cimport F_WRLCK, O_CLOEXEC, O_RDONLY, open
+from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
+from posix.signal cimport kill
+from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, nanosleep, timespec
+from posix.unistd cimport close, write
+
+from .. import layout
+from .._clock import epoch_anchor, tick_length
+from .._clock cimport nanoseconds
+from .._mapping cimport Mapping
+from .._ring cimport (
+    SHMTEL_LOAD_ACQUIRE, SHMTEL_STORE_RELEASE, shmtel_cell, shmtel_cell_read, shmtel_consumer, shmtel_drain,
+    shmtel_producer_page, shmtel_reader_page, shmtel_record, shmtel_release, shmtel_sample,
+)
+from ..aggregate._kernels cimport (
+    COUNTER, DONE, GAUGE, NEED_SERIES, NAMES_CHUNK, NAMES_TABLE, NEED_SPACE, Batch, Bounds, Column, Core, Fold, Name, Outcome, Series, Slot,
+    Store, Target, apply_record, apply_samples, epoch_ns, fold_counter, fold_dropped, fold_gauge, fold_slot, observe,
+)
+
+cdef extern from "<fcntl.h>" nogil:
+    struct flock:
+        short l_type
+        short l_whence
+        long l_start
+        long l_len
+        int l_pid
+    int fcntl(int fd, int command, flock *lock)
+    enum: F_OFD_GETLK, F_UNLCK, O_NOFOLLOW
+
+cdef extern from *:
+    """
+    #if defined(__x86_64__)
+    #define RELAX() __builtin_ia32_pause()
+    #else
+    #define RELAX() __asm__ volatile("yield")
+    #endif
+    #ifndef F_OFD_GETLK
+    #define F_OFD_GETLK 36
+    #endif
+    """
+    void RELAX() nogil
+
+cdef enum:
+    MAX_RINGS = 65536
+    BATCH = 4096           # records between two releases
+    SCAN = 1024            # idle rings that are looked at in one turn
+    KEY = 4096             # bytes of one record's label fields
+    MAX_WIDTH = 16
+
+cpdef enum Status:
+    FREE = 0
+    LIVE = 1               # the loop's
+    ENDING = 2             # the loop's: its producer is dead, take the rest and fold it
+    WANT_SERIES = 3
+    WANT_SPACE = 4
+    LIES = 5               # its positions cannot be
+    ENDED = 6              # all is folded, it can be unlinked
+    SET_UP = 7
+
+cdef enum Mode:
+    DISCARD = 0            # records without a role: drained and counted
+    SAMPLES = 1
+    RECORDS = 2
+
+cdef uint64_t SECOND = 1000000000
+
+
+cdef struct Plan:          # how records of a schema become series
+    uint64_t width
+    Column columns[MAX_WIDTH]
+    uint64_t labels        # count of label fields
+    uint32_t label_offset[256]
+    uint32_t label_size[256]
+    uint64_t key_size
+    int time_offset        # of the time field; -1: none
+    uint64_t time_ns       # nanoseconds of its unit
+    uint64_t groups        # sets of label values that were seen
+    uint64_t buckets       # of the hash table below, a power of two
+    uint32_t *table        # number of the group + 1
+    unsigned char *keys    # groups x key_size
+    Series **series        # groups x width
+    uint64_t *folds        # groups x width: index in the slot's array + 1
+
+
+cdef struct Ring:
+    uint64_t status
+    shmtel_consumer in_ "in"
+    Slot *slot
+    uint64_t active_ns     # when it last had records
+    uint64_t mode
+    Target *targets        # by number of the series in the segment
+    uint64_t *cells        # offset of each series' cell in the catalogue
+    uint64_t known         # how many of both
+    uint64_t seen          # steps in cells, when they were last folded
+    const unsigned char *catalogue
+    Plan *plan
+    uint32_t clock
+    uint32_t local         # whether pid is one of this pid namespace
+    int pid
+    uint64_t inode
+    char path[224]
+
+
+cdef class Buckets:
+    """The classic bounds of one metric, padded with infinity to a power of two for the search."""
+
+    cdef Bounds *bounds
+
+    def __cinit__(self, bounds):
+        cdef uint64_t padded = 1, at
+        while padded < <uint64_t>len(bounds):
+            padded *= 2
+        self.bounds = <Bounds *>calloc(1, sizeof(Bounds) + padded * 8)
+        if self.bounds == NULL:
+            raise MemoryError()
+        self.bounds.padded = padded
+        for at in range(padded):
+            self.bounds.values[at] = bounds[at] if at < <uint64_t>len(bounds) else INFINITY
+
+    def __dealloc__(self):
+        free(self.bounds)
+
+
+# ---- label sets of records ----
+
+cdef inline void _gather(const Plan *plan, const unsigned char *record, unsigned char *key) noexcept nogil:
+    cdef uint64_t at, end = 0
+    for at in range(plan.labels):
+        memcpy(key + end, record + plan.label_offset[at], plan.label_size[at])
+        end += plan.label_size[at]
+
+
+cdef inline uint64_t _hash(const unsigned char *key, uint64_t size) noexcept nogil:
+    """FNV-1a over words of eight bytes, http://www.isthe.com/chongo/tech/comp/fnv/, finished by a multiplication."""
+    cdef uint64_t hashed = 0xcbf29ce484222325ULL, word, at = 0
+    while at < size:
+        word = 0
+        memcpy(&word, key + at, min(size - at, 8))
+        hashed = (hashed ^ word) * 0x100000001b3ULL
+        hashed ^= hashed >> 29
+        at += 8
+    return hashed * 0x9e3779b97f4a7c15ULL >> 20
+
+
+cdef uint64_t _find(const Plan *plan, const unsigned char *key) noexcept nogil:
+    """Number of the group with this key; plan.groups if there is none."""
+    cdef uint64_t at, group
+    if plan.groups == 0:
+        return 0
+    at = _hash(key, plan.key_size) & (plan.buckets - 1)
+    while plan.table[at]:
+        group = plan.table[at] - 1
+        if memcmp(plan.keys + group * plan.key_size, key, plan.key_size) == 0:
+            return group
+        at = (at + 1) & (plan.buckets - 1)
+    return plan.groups
+
+
+cdef void _enter(Plan *plan, uint64_t group) noexcept nogil:
+    cdef uint64_t at = _hash(plan.keys + group * plan.key_size, plan.key_size) & (plan.buckets - 1)
+    while plan.table[at]:
+        at = (at + 1) & (plan.buckets - 1)
+    plan.table[at] = group + 1
+
+
+cdef int _rehash(Plan *plan) except -1:
+    cdef uint64_t group, buckets = max(16, plan.buckets * 4)
+    cdef uint32_t *table = <uint32_t *>calloc(buckets, 4)
+    if table == NULL:
+        raise MemoryError()
+    free(plan.table)
+    plan.table, plan.buckets = table, buckets
+    for group in range(plan.groups):
+        _enter(plan, group)
+    return 0
+
+
+# ---- rings ----
+
+cdef void _clear(Ring *ring) noexcept:
+    free(ring.targets)
+    free(ring.cells)
+    if ring.plan != NULL:
+        free(ring.plan.table)
+        free(ring.plan.keys)
+        free(ring.plan.series)
+        free(ring.plan.folds)
+        free(ring.plan)
+    ring.targets, ring.cells, ring.plan = NULL, NULL, NULL
+
+
+cdef bint _seems_dead(const Ring *ring) noexcept nogil:
+    """A cheap look; liveness.py has the last word."""
+    cdef flock lock
+    cdef int fd
+    if SHMTEL_LOAD_ACQUIRE(&ring.in_.out.closed):
+        return True
+    fd = open(ring.path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
+    if fd < 0:
+        return errno == ENOENT and (not ring.local or (kill(ring.pid, 0) != 0 and errno == ESRCH))
+    memset(&lock, 0, sizeof(lock))
+    lock.l_type, lock.l_len = F_WRLCK, 1
+    if fcntl(fd, F_OFD_GETLK, &lock) != 0:
+        lock.l_type = F_WRLCK
+    close(fd)
+    return lock.l_type == F_UNLCK
+
+
+cdef class Agent:
+    """Drains rings into a Store. keeper_fd: an eventfd that is written when a ring wants something from Python."""
+
+    cdef Ring *rings
+    cdef uint64_t high              # rings ever used
+    cdef uint64_t scanned           # where the look at idle rings goes on
+    cdef Core *core
+    cdef Store store
+    cdef Series *lag
+    cdef Bounds *lag_bounds
+    cdef int keeper_fd
+    cdef int stopping
+    cdef double tick_ns[2]          # by clock
+    cdef uint64_t anchor_ticks[2]
+    cdef uint64_t anchor_ns[2]
+    cdef uint64_t longest_ns        # sleep, when nothing happens
+    cdef uint64_t turns
+    cdef uint64_t drained           # records, in all
+    cdef double fullest             # ring of the last turn, as a fraction of its capacity
+    cdef list bounds                # Buckets objects, kept alive
+
+    def __cinit__(self, Store store, int keeper_fd, uint64_t longest_ns):
+        cdef void *memory = mmap(NULL, MAX_RINGS * sizeof(Ring), PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+        if memory == MAP_FAILED:
+            raise MemoryError("no room for the table of rings")
+        self.rings = <Ring *>memory
+        self.store, self.core, self.keeper_fd, self.longest_ns = store, &store.core, keeper_fd, longest_ns
+        self.bounds = []
+        self.calibrate()
+
+    def __dealloc__(self):
+        cdef uint64_t at
+        if self.rings != NULL:
+            for at in range(self.high):
+                _clear(&self.rings[at])
+            munmap(self.rings, MAX_RINGS * sizeof(Ring))
+
+    def calibrate(self):
+        """Note what the clocks say now, so that ticks become time without a drift."""
+        for kind in (0, 1):
+            tick_ns = tick_length(kind) * 1e9
+            ticks, ns = epoch_anchor(kind)
+            self.tick_ns[kind], self.anchor_ticks[kind], self.anchor_ns[kind] = tick_ns, ticks, ns
+
+    def set_lag(self, uint64_t offset, Buckets buckets):
+        """Where the age of records is observed."""
+        self.lag, self.lag_bounds = <Series *>(self.core.base + offset), buckets.bounds
+        self.bounds.append(buckets)
+
+    # ---- the keeper's side ----
+
+    def add(self, segment, uint64_t slot_offset, bint local) -> int:
+        """A new ring, in set-up; `start` hands it to the loop. Returns its number."""
+        cdef Mapping mapping = segment.mapping
+        cdef Ring *ring
+        cdef uint64_t at = 0
+        header = segment.header
+        while at < self.high and self.rings[at].status != FREE:
+            at += 1
+        if at == MAX_RINGS:
+            raise MemoryError(f"more than {MAX_RINGS} segments in the namespace")
+        ring = &self.rings[at]
+        memset(ring, 0, sizeof(Ring))
+        ring.in_.mask, ring.in_.capacity = header.capacity - 1, header.capacity
+        ring.in_.record_size = header.record_size
+        ring.in_.records = mapping.base + <size_t>header.ring_offset
+        ring.in_.out = <const shmtel_producer_page *>(mapping.base + <size_t>header.producer_offset)
+        ring.in_.in_ = <shmtel_reader_page *>(mapping.base + <size_t>header.reader_offset)
+        ring.catalogue = mapping.base + <size_t>header.catalogue_offset
+        ring.slot = <Slot *>(self.core.base + slot_offset)
+        ring.in_.position = ring.slot.position
+        shmtel_release(&ring.in_, 0)  # what was committed before a kill is released now
+        ring.mode = SAMPLES if header.flags & layout.FLAG_INSTRUMENTS else DISCARD
+        ring.clock, ring.local, ring.pid, ring.inode = header.clock, local, header.pid, segment.inode
+        path = f"/dev/shm/{segment.name}".encode()
+        memcpy(ring.path, <const char *>path, len(path))
+        ring.status = SET_UP
+        if at == self.high:
+            self.high += 1
+        return at
+
+    def set_targets(self, uint64_t number, offsets, cells, buckets):
+        """Further series of a SAMPLE ring: offset in the state (-1: none), of the cell in the catalogue, Buckets."""
+        cdef Ring *ring = &self.rings[number]
+        cdef uint64_t known = ring.known, more = len(offsets), at
+        cdef int64_t offset
+        ring.targets = <Target *>realloc(ring.targets, (known + more) * sizeof(Target))
+        ring.cells = <uint64_t *>realloc(ring.cells, (known + more) * 8)
+        if ring.targets == NULL or ring.cells == NULL:
+            raise MemoryError()
+        for at in range(more):
+            offset = offsets[at]
+            ring.targets[known + at].series = NULL if offset < 0 else <Series *>(self.core.base + offset)
+            ring.targets[known + at].bounds = (<Buckets>buckets[at]).bounds
+            ring.cells[known + at] = cells[at]
+        ring.known = known + more
+
+    def set_plan(self, uint64_t number, columns, labels, int time_offset, uint64_t time_ns):
+        """The metrics of a ring of records. columns: (offset, kind, size, role, factor, divisor, Buckets) each; labels:
+        (offset, size) each."""
+        cdef Ring *ring = &self.rings[number]
+        cdef Plan *plan = <Plan *>calloc(1, sizeof(Plan))
+        cdef uint64_t at
+        if plan == NULL:
+            raise MemoryError()
+        ring.plan, ring.mode = plan, RECORDS
+        plan.width, plan.labels = len(columns), len(labels)
+        plan.time_offset, plan.time_ns = time_offset, time_ns
+        for at, (offset, kind, size, role, factor, divisor, buckets) in enumerate(columns):
+            plan.columns[at].offset, plan.columns[at].kind, plan.columns[at].size = offset, ord(kind), size
+            plan.columns[at].role, plan.columns[at].factor, plan.columns[at].divisor = role, factor, divisor
+            plan.columns[at].bounds = (<Buckets>buckets).bounds
+        for at, (offset, size) in enumerate(labels):
+            plan.label_offset[at], plan.label_size[at] = offset, size
+            plan.key_size += <uint64_t>size
+
+    def wanted_key(self, uint64_t number) -> bytes:
+        """The label fields of the record that a ring of records waits with."""
+        cdef Ring *ring = &self.rings[number]
+        cdef unsigned char key[KEY]
+        _gather(ring.plan, shmtel_record(&ring.in_, ring.in_.position), key)
+        return (<const char *>key)[:ring.plan.key_size]
+
+    def add_group(self, uint64_t number, bytes key, offsets, folds):
+        """The series of one set of label values: offset in the state and index of the fold (-1: none), a column each."""
+        cdef Ring *ring = &self.rings[number]
+        cdef Plan *plan = ring.plan
+        cdef uint64_t groups = plan.groups, at
+        plan.keys = <unsigned char *>realloc(plan.keys, (groups + 1) * plan.key_size + 1)
+        plan.series = <Series **>realloc(plan.series, (groups + 1) * plan.width * sizeof(Series *))
+        plan.folds = <uint64_t *>realloc(plan.folds, (groups + 1) * plan.width * 8)
+        if plan.keys == NULL or plan.series == NULL or plan.folds == NULL:
+            raise MemoryError()
+        memcpy(plan.keys + groups * plan.key_size, <const char *>key, plan.key_size)
+        for at in range(plan.width):
+            plan.series[groups * plan.width + at] = <Series *>(self.core.base + <uint64_t>offsets[at])
+            plan.folds[groups * plan.width + at] = folds[at] + 1
+        plan.groups = groups + 1
+        if plan.groups * 2 > plan.buckets:
+            _rehash(plan)
+        else:
+            _enter(plan, groups)
+
+    def start(self, uint64_t number):
+        """Hand a ring to the loop."""
+        # SYNC POINT: ring. Pairs with the load in turn.
+        SHMTEL_STORE_RELEASE(&self.rings[number].status, LIVE)
+
+    def end(self, uint64_t number):
+        """Have the loop take the rest of a dead producer's ring."""
+        if self.rings[number].status == LIVE:
+            SHMTEL_STORE_RELEASE(&self.rings[number].status, ENDING)
+
+    def remove(self, uint64_t number):
+        """Forget a ring that is not the loop's."""
+        _clear(&self.rings[number])
+        SHMTEL_STORE_RELEASE(&self.rings[number].status, FREE)
+
+    def status(self, uint64_t number) -> int:
+        return SHMTEL_LOAD_ACQUIRE(&self.rings[number].status)
+
+    def wanting_rings(self) -> list[int]:
+        """Numbers of the rings that are the keeper's turn."""
+        cdef uint64_t at
+        return [at for at in range(self.high) if self.rings[at].status in (WANT_SERIES, WANT_SPACE, LIES, ENDED)]
+
+    def suspects(self, uint64_t begin, uint64_t count) -> list[int]:
+        """Of `count` rings from `begin` on, those whose producer seems to have ended."""
+        cdef uint64_t at
+        found = []
+        for at in range(begin, min(begin + count, self.high)):
+            if self.rings[at].status == LIVE and _seems_dead(&self.rings[at]):
+                found.append(at)
+        return found
+
+    # ---- the loop's side ----
+
+    cdef void batch_of(self, Ring *ring, Batch *batch, uint64_t count) noexcept nogil:
+        batch.records, batch.mask, batch.record_size = ring.in_.records, ring.in_.mask, ring.in_.record_size
+        batch.position, batch.count, batch.slot = ring.in_.position, count, ring.slot
+        batch.tick_ns = self.tick_ns[ring.clock & 1]
+        batch.anchor_ticks, batch.anchor_ns = self.anchor_ticks[ring.clock & 1], self.anchor_ns[ring.clock & 1]
+        batch.now_ns = nanoseconds(CLOCK_REALTIME)
+
+    cdef void want(self, Ring *ring, uint64_t status) noexcept nogil:
+        """Give a ring to the keeper."""
+        cdef uint64_t one = 1
+        # SYNC POINT: ring.
+        SHMTEL_STORE_RELEASE(&ring.status, status)
+        write(self.keeper_fd, &one, 8)
+
+    cdef uint64_t drain(self, Ring *ring, uint64_t now) noexcept nogil:
+        """Take what is published now; returns how many records."""
+        cdef uint64_t available = shmtel_drain(&ring.in_), left, before
+        cdef Batch batch
+        cdef Outcome outcome = DONE
+        if available > ring.in_.capacity:
+            self.want(ring, LIES)
+            return 0
+        left = available
+        if available:
+            ring.active_ns = now
+            self.fullest = max(self.fullest, <double>available / <double>ring.in_.capacity)
+        while left and outcome == DONE:
+            self.batch_of(ring, &batch, min(left, BATCH))
+            before = batch.position
+            if ring.mode == SAMPLES:
+                self.observe_lag(&batch)
+                outcome = apply_samples(self.core, &batch, ring.targets, ring.known)
+            elif ring.mode == RECORDS:
+                outcome = self.apply_records(ring, &batch)
+            else:
+                batch.position += batch.count
+                SHMTEL_STORE_RELEASE(&ring.slot.position, batch.position)
+            left -= batch.position - before
+            shmtel_release(&ring.in_, batch.position - before)
+        self.note(ring)
+        if outcome == NEED_SERIES:
+            self.want(ring, WANT_SERIES)
+        elif outcome == NEED_SPACE:
+            self.want(ring, WANT_SPACE)
+        return available - left
+
+    cdef void observe_lag(self, Batch *batch) noexcept nogil:
+        """The age of the batch's oldest record. Before the batch, so that the log's last step is the batch's own."""
+        cdef const shmtel_sample *oldest = <const shmtel_sample *>(
+            batch.records + (batch.position & batch.mask) * batch.record_size)
+        cdef uint64_t time_ns = epoch_ns(batch, oldest.time)
+        cdef double lag = <double>(batch.now_ns - time_ns) * 1e-9 if batch.now_ns > time_ns else 0.0
+        observe(self.core, self.lag, self.lag_bounds, lag)
+
+    cdef Outcome apply_records(self, Ring *ring, Batch *batch) noexcept nogil:
+        cdef Plan *plan = ring.plan
+        cdef const unsigned char *record
+        cdef unsigned char key[KEY]
+        cdef Fold *folds[MAX_WIDTH]
+        cdef uint64_t end = batch.position + batch.count, group, at, time_ns, fold
+        while batch.position != end:
+            record = batch.records + (batch.position & batch.mask) * batch.record_size
+            _gather(plan, record, key)
+            group = _find(plan, key)
+            if group == plan.groups:
+                return NEED_SERIES
+            time_ns = batch.now_ns
+            if plan.time_offset >= 0:
+                memcpy(&time_ns, record + plan.time_offset, 8)
+                time_ns *= plan.time_ns
+            for at in range(plan.width):
+                fold = plan.folds[group * plan.width + at]
+                folds[at] = NULL
+                if fold:
+                    folds[at] = <Fold *>(self.core.base + ring.slot.folds) + (fold - 1)
+            if not apply_record(self.core, batch, record, plan.columns, plan.width, plan.series + group * plan.width,
+                                folds, time_ns):
+                return NEED_SPACE
+        return DONE
+
+    cdef void note(self, Ring *ring) noexcept nogil:
+        """Take over the producer's own figures, and what has gone into cells."""
+        cdef const shmtel_producer_page *out = ring.in_.out
+        cdef Slot *slot = ring.slot
+        cdef uint64_t steps
+        slot.coalesced = SHMTEL_LOAD_ACQUIRE(&out.coalesced)
+        slot.dropped_full = SHMTEL_LOAD_ACQUIRE(&out.dropped_full)
+        slot.dropped_timeout = SHMTEL_LOAD_ACQUIRE(&out.dropped_timeout)
+        slot.dropped_no_ring = SHMTEL_LOAD_ACQUIRE(&out.dropped_no_ring)
+        slot.rejected = SHMTEL_LOAD_ACQUIRE(&out.rejected)
+        slot.overwritten = ring.in_.in_.overwritten
+        slot.claimed_position = SHMTEL_LOAD_ACQUIRE(&out.claimed_position)
+        slot.write_position = SHMTEL_LOAD_ACQUIRE(&out.write_position)
+        steps = slot.coalesced + slot.dropped_full
+        if ring.mode == SAMPLES and steps != ring.seen and self.fold_cells(ring):
+            ring.seen = steps
+
+    cdef bint fold_cells(self, Ring *ring) noexcept nogil:
+        """Add what cells hold beyond what was folded before. False: some cell kept changing, come again."""
+        cdef Fold *folds = <Fold *>(self.core.base + ring.slot.folds)
+        cdef shmtel_cell *cell
+        cdef Series *series
+        cdef Batch clock
+        cdef uint64_t at, steps = 0, time = 0, dropped
+        cdef double value = 0
+        cdef bint whole = True
+        self.batch_of(ring, &clock, 0)
+        for at in range(min(ring.known, ring.slot.folds_capacity)):
+            series = ring.targets[at].series
+            cell = <shmtel_cell *>(ring.catalogue + ring.cells[at])
+            if series == NULL:
+                continue
+            if not shmtel_cell_read(cell, &steps, &time, &value):
+                whole = False
+            elif steps != folds[at].steps and series.kind == COUNTER:
+                fold_counter(self.core, ring.slot, series, &folds[at], steps, value)
+            elif steps != folds[at].steps and series.kind == GAUGE:
+                fold_gauge(self.core, series, &folds[at], steps, value, epoch_ns(&clock, time))
+            dropped = SHMTEL_LOAD_ACQUIRE(&cell.dropped)
+            if dropped != folds[at].dropped:
+                fold_dropped(self.core, series, &folds[at], dropped)
+        return whole
+
+    cdef void finish(self, Ring *ring) noexcept nogil:
+        """A dead producer's ring is empty: fold its figures into its name's totals."""
+        cdef uint64_t *chunks = <uint64_t *>(self.core.base + NAMES_TABLE)
+        cdef Name *name = <Name *>(self.core.base + chunks[ring.slot.name // NAMES_CHUNK])
+        fold_slot(self.core, ring.slot, name + ring.slot.name % NAMES_CHUNK)
+        self.want(ring, ENDED)
+
+    cdef uint64_t turn(self) noexcept nogil:
+        """Drain every ring once: those that were active in the last second, and the next SCAN of the others."""
+        cdef uint64_t now = nanoseconds(CLOCK_MONOTONIC), count = 0, at, status, looks = 0, taken
+        cdef uint64_t high = SHMTEL_LOAD_ACQUIRE(&self.high)
+        cdef uint64_t begin = self.scanned, last = 0
+        cdef Ring *ring
+        cdef int pause
+        self.fullest = 0.0
+        for at in range(high):
+            ring = &self.rings[(begin + at) % high]
+            # SYNC POINT: ring. Pairs with the stores in start and end.
+            status = SHMTEL_LOAD_ACQUIRE(&ring.status)
+            if status != LIVE and status != ENDING:
+                continue
+            if status == LIVE and now - ring.active_ns > SECOND:
+                looks += 1
+                if looks > SCAN:
+                    continue
+                last = at
+                if SHMTEL_LOAD_ACQUIRE(&ring.in_.out.write_position) == ring.in_.position:
+                    continue
+            taken = self.drain(ring, now)
+            count += taken
+            if status == ENDING and taken == 0 and ring.status == ENDING:
+                self.finish(ring)
+            if taken >= BATCH:  # a moment of rest for those who copy series meanwhile
+                for pause in range(64):
+                    RELAX()
+        self.scanned = (begin + last + 1) % high if looks > SCAN else 0
+        self.drained += count
+        self.core.header.turn_ns = nanoseconds(CLOCK_REALTIME)
+        SHMTEL_STORE_RELEASE(&self.turns, self.turns + 1)
+        return count
+
+    def poll(self) -> int:
+        """One turn; returns how many records were drained."""
+        cdef uint64_t count
+        with nogil:
+            count = self.turn()
+        return count
+
+    def run(self):
+        """Turn until `stop`. Sleeps longer the less there is to do."""
+        cdef uint64_t active_ns = 0
+        with nogil:
+            while not self.stopping:
+                if self.turn():
+                    active_ns = nanoseconds(CLOCK_MONOTONIC)
+                self.idle(active_ns)
+
+    cdef void idle(self, uint64_t active_ns) noexcept nogil:
+        cdef timespec nap
+        nap.tv_sec, nap.tv_nsec = 0, self.longest_ns
+        if self.fullest > 0.25:
+            return
+        if self.fullest > 0.05:
+            nap.tv_nsec = 100000
+        elif nanoseconds(CLOCK_MONOTONIC) - active_ns < SECOND:
+            nap.tv_nsec = min(self.longest_ns, 1000000)
+        nanosleep(&nap, NULL)
+
+    def look(self):
+        """Take over the figures of every ring, also of those without records. Not while the loop runs."""
+        cdef uint64_t at
+        for at in range(self.high):
+            if self.rings[at].status == LIVE:
+                self.note(&self.rings[at])
+
+    def stop(self):
+        self.stopping = 1
+
+    def resume(self):
+        self.stopping = 0
+
+    @property
+    def turned(self) -> int:
+        """Turns so far."""
+        return SHMTEL_LOAD_ACQUIRE(&self.turns)
+
+    @property
+    def records(self) -> int:
+        """Records drained so far."""
+        return self.drained

@@ -1,0 +1,193 @@
+"""Attachment: one segment in the reader's hands, and how what its records name becomes series of the state."""
+
+from itertools import accumulate
+
+from .. import layout
+from ..errors import SegmentError
+from ..liveness import Process
+from ..schema import SECONDS_PER, Metric, Schema
+from ..segment import Segment
+from ..aggregate.series import FOLD, KINDS, SERIES_TABLE, SLOTS
+from ..aggregate.state import State
+from ..aggregate.view import decode_labels
+from ._agent import Agent, Buckets
+
+NO_BUCKETS = Buckets(())
+
+
+class Attachment:
+    """A ring of the agent's, set up from the segment's schema and catalogue.
+
+    slot: number of the state's slot that the segment had with an earlier reader. Raises SegmentError or ValueError for
+    a segment whose description cannot be used.
+    """
+
+    def __init__(self, agent: Agent, state: State, segment: Segment, slot: int | None) -> None:
+        self.segment = segment
+        self._agent, self._state = agent, state
+        self._metrics: list[int | None] = []  # number in the catalogue → number in the state
+        self._buckets: dict[int, Buckets] = {}
+        self._learned = 0  # bytes of the catalogue
+        self._series = 0
+        header = segment.header
+        plan = None if header.flags & layout.FLAG_INSTRUMENTS else RecordPlan(state, segment)
+        if slot is None:
+            slot = state.open_slot(header.uuid, segment.producer, header.start_position, header.capacity, header.pid)
+        self.slot = slot
+        here = Process.current()
+        local = (header.boot_id, header.pid_namespace) == (here.boot_id, here.pid_namespace)
+        self.number = agent.add(segment, state.place(SLOTS, slot), local)
+        self._plan = plan
+        if plan is None:
+            self.learn()
+        elif plan.columns:
+            plan.install(agent, self.number)
+            plan.restore(agent, self.number, slot)
+
+    def resolve(self) -> bool:
+        """Find a place for what the ring's next record names; False if nothing new was found."""
+        if self._plan is not None:
+            self._plan.add_group(self._agent, self.number, self.slot, self._agent.wanted_key(self.number))
+            return True
+        return self.learn() > 0
+
+    def learn(self) -> int:
+        """Read the definitions that are new in the catalogue; returns how many series came."""
+        if self._plan is not None:
+            return 0
+        stored = self.segment.catalogue(self._learned)
+        offsets: list[int] = []
+        cells: list[int] = []
+        buckets: list[Buckets] = []
+        at = 0
+        while at < len(stored):
+            kind, payload, size = _catalogue_record(self.segment.name, stored, at)
+            if kind == layout.KIND_METRIC:
+                self._metrics.append(self._state.define(Metric.from_json(payload)))
+            elif kind == layout.KIND_SERIES:
+                offset, bounds = self._place(payload)
+                offsets.append(offset)
+                cells.append(self._learned + at + layout.CATALOGUE_RECORD.size)
+                buckets.append(bounds)
+            at += size
+        self._learned += at
+        self._series += len(offsets)
+        if offsets:
+            self._state.ensure_folds(self.slot, self._series)
+            self._agent.set_targets(self.number, offsets, cells, buckets)
+        return len(offsets)
+
+    def _place(self, payload: bytes) -> tuple[int, Buckets]:
+        """(offset of the series in the state or -1, bounds) for a series record."""
+        begin = layout.CELL_SIZE
+        number, count = layout.SERIES_METRIC.unpack_from(payload, begin)
+        labels = decode_labels(payload[begin + layout.SERIES_METRIC.size :], count)
+        if number >= len(self._metrics):
+            raise SegmentError(f"{self.segment.name}: a series of metric {number}, of {len(self._metrics)}")
+        metric = self._metrics[number]
+        if metric is None:
+            return -1, NO_BUCKETS
+        if len(labels) != len(self._state.metrics[metric].labels):
+            raise SegmentError(f"{self.segment.name}: a series of {self._state.metrics[metric].name} with {count} labels")
+        header = self.segment.header
+        key = self._state.part_of(metric, labels, self.segment.producer, header.uuid)
+        series = self._state.series_number(metric, key)
+        if metric not in self._buckets:
+            self._buckets[metric] = Buckets(self._state.metrics[metric].buckets)
+        return self._state.place(SERIES_TABLE, series), self._buckets[metric]
+
+    def release(self) -> None:
+        """Say in the segment that no reader has it any more."""
+        self.segment.mapping.store(self.segment.header.reader_offset + layout.READER_ROLE, layout.ROLE_NOBODY)
+
+
+def _catalogue_record(name: str, stored: bytes, at: int) -> tuple[int, bytes, int]:
+    """(kind, payload, whole size) of the record at a place."""
+    head = layout.CATALOGUE_RECORD.size
+    if at + head > len(stored):
+        raise SegmentError(f"{name}: the catalogue ends in the middle of a record")
+    kind, _, length = layout.CATALOGUE_RECORD.unpack_from(stored, at)
+    least = layout.CELL_SIZE + layout.SERIES_METRIC.size if kind == layout.KIND_SERIES else 0
+    if length % 8 or not least <= length <= len(stored) - at - head:
+        raise SegmentError(f"{name}: a catalogue record of {length:,} bytes in {len(stored) - at - head:,}")
+    payload = stored[at + head : at + head + length]
+    return kind, payload.rstrip(b"\0") if kind == layout.KIND_METRIC else payload, head + length
+
+
+class RecordPlan:
+    """How the records of a schema become series: the metrics of its fields, and a group of series for each set of label
+    values."""
+
+    def __init__(self, state: State, segment: Segment) -> None:
+        schema: Schema = segment.schema
+        self._state, self._segment = state, segment
+        metrics = schema.metrics(segment.producer)
+        fields = schema.dtype.fields or {}
+        self.columns = []
+        self._metrics: list[int] = []
+        self._totals: list[bool] = []
+        for name, (metric, *scale) in metrics.items():
+            number = state.define(metric)
+            if number is None:
+                continue
+            role = schema.roles[name].role
+            item, offset = fields[name][:2]
+            bounds = Buckets(state.metrics[number].buckets)
+            self.columns.append((offset, item.kind, item.itemsize, KINDS[role], *scale, bounds))
+            self._metrics.append(number)
+            self._totals.append(role == "total")
+        self._labels = [(name, *fields[name][:2]) for name in schema.label_fields]
+        times = [name for name, role in schema.roles.items() if role.role == "time"]
+        self._time_offset = fields[times[0]][1] if times else -1
+        unit = schema.roles[times[0]].unit if times else None
+        self._time_ns = round(SECONDS_PER[unit or "ns"] * 1e9)
+        self._folds = 0
+
+    def install(self, agent: Agent, number: int) -> None:
+        labels = [(offset, item.itemsize) for _, item, offset in self._labels]
+        agent.set_plan(number, self.columns, labels, self._time_offset, self._time_ns)
+
+    def restore(self, agent: Agent, number: int, slot: int) -> None:
+        """Nothing but the totals' last values has to survive a reader: their folds name their series."""
+        self._known_folds: dict[int, int] = {}
+        entry = self._state.entry(SLOTS, slot)
+        for at in range(int(entry["folds_capacity"])):
+            key = int.from_bytes(self._state.block(int(entry["folds"]) + at * FOLD.itemsize, 8), "little")
+            if key:
+                self._known_folds[key - 1] = at
+                self._folds = at + 1
+
+    def add_group(self, agent: Agent, number: int, slot: int, key: bytes) -> None:
+        """Give a set of label values its series."""
+        labels = self._label_values(key)
+        header = self._segment.header
+        series = [
+            self._state.series_number(metric, self._state.part_of(metric, labels, self._segment.producer, header.uuid))
+            for metric in self._metrics
+        ]
+        folds = [self._fold(slot, at) if total else -1 for at, total in zip(series, self._totals, strict=True)]
+        offsets = [self._state.place(SERIES_TABLE, at) for at in series]
+        agent.add_group(number, key, offsets, folds)
+
+    def _fold(self, slot: int, series: int) -> int:
+        """The index of the fold that keeps a cumulative column's last value of one series."""
+        known = self._known_folds.get(series)
+        if known is None:
+            self._state.ensure_folds(slot, self._folds + 1)
+            offset = int(self._state.entry(SLOTS, slot)["folds"]) + self._folds * FOLD.itemsize
+            self._state.mapping.store(offset, series + 1)
+            known = self._known_folds[series] = self._folds
+            self._folds += 1
+        return known
+
+    def _label_values(self, key: bytes) -> tuple[str, ...]:
+        ends = list(accumulate(item.itemsize for _, item, _ in self._labels))
+        values = []
+        for (name, item, _), end in zip(self._labels, ends, strict=True):
+            stored = key[end - item.itemsize : end]
+            if item.kind == "S":
+                values.append(stored.rstrip(b"\0").decode("utf-8", "replace"))
+                continue
+            number = int.from_bytes(stored, "little", signed=item.kind == "i")
+            values.append((self._segment.schema.roles[name].values or {}).get(number, str(number)))
+        return tuple(values)

@@ -1,0 +1,55 @@
+"""Discovery: which segments of a namespace are there that nobody looked at yet."""
+
+import os
+import time
+
+from ..segment import DIRECTORY, segment_names
+
+SHARE = 50  # a look at the directory may take one 50th of the time at most, however many files there are
+RETRY = 1.0  # seconds after which segments that somebody else consumes are tried again
+
+
+class Discovery:
+    """Looks at /dev/shm when its modification time has changed."""
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        self._known: set[str] = set()
+        self._aside: dict[str, str] = {}  # name → why it is left aside
+        self._modified_ns = -1
+        self._next = 0.0
+        self._retry = 0.0
+
+    def new_names(self) -> list[str]:
+        """Segments that came since the last look, oldest file first; empty at once if nothing can have come."""
+        now = time.monotonic()
+        if now < self._next:
+            return []
+        if now >= self._retry and "foreign" in self._aside.values():
+            self._retry = now + RETRY
+            self._known -= {name for name, why in self._aside.items() if why == "foreign"}
+            self._aside = {name: why for name, why in self._aside.items() if why != "foreign"}
+            self._modified_ns = -1
+        modified = os.stat(DIRECTORY).st_mtime_ns
+        if modified == self._modified_ns:
+            return []
+        names = set(segment_names(self._namespace))
+        # The clock of modification times is coarse: look again unless the change is well past.
+        self._modified_ns = modified if time.time_ns() - modified > 20_000_000 else -1
+        found = names - self._known
+        self._known = names
+        self._aside = {name: why for name, why in self._aside.items() if name in names}
+        self._next = time.monotonic() + SHARE * (time.monotonic() - now)
+        return sorted(found)
+
+    def forget_time(self) -> None:
+        """Look at the directory in any case the next time."""
+        self._modified_ns, self._next = -1, 0.0
+
+    def put_aside(self, name: str, why: str) -> None:
+        """Remember a segment that is not drained; why: foreign or quarantined."""
+        self._aside[name] = why
+
+    def aside(self, why: str) -> int:
+        """How many are left aside for that reason."""
+        return sum(reason == why for reason in self._aside.values())

@@ -1,0 +1,324 @@
+"""Reader: the role that drains a namespace.
+
+Two threads: the agent's loop drains rings and applies records without the GIL; the keeper finds segments, gives series
+their places, and ends what is dead. A ring that needs the keeper waits for it alone, all others go on.
+"""
+
+import contextlib
+import logging
+import os
+import select
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from .. import layout
+from ..errors import ReaderBusyError, SegmentError, ShmtelError
+from ..liveness import lock
+from ..segment import DIRECTORY, Segment, attach, check_name
+from ..aggregate.series import SERIES_TABLE, SLOT_ENDED, SLOTS
+from ..aggregate.snapshot import Snapshot
+from ..aggregate.state import State, read_view, state_path
+from ..aggregate.view import View
+from ._agent import Agent, Buckets, Status
+from .attachment import Attachment
+from .discovery import Discovery
+
+logger = logging.getLogger("shmtelemetry")
+
+LONGEST_SLEEP = 0.004  # seconds; at most 1 ms of it while anything was active in the last second
+KEEPER_PERIOD = 0.05
+CHECKS = 50  # rings whose producers are looked after in one period
+TURNING = 2.0  # seconds without a turn after which the loop is not healthy
+
+
+def read_state(namespace: str = "default") -> Snapshot:
+    """What the reader of a namespace has aggregated, from any process of the same user; disturbs nobody.
+
+    Raises StateError where there is no state.
+    """
+    check_name("namespace", namespace)
+    return read_view(namespace, state_path(DIRECTORY, namespace, os.geteuid()))
+
+
+class Reader:
+    """Drains all rings of a namespace into its state.
+
+    ephemeral: remove the state at the end, else the next reader goes on with the totals. interval: longest sleep between
+    turns in seconds, by default 1 ms with traffic and 4 ms without. One reader a namespace and user: raises
+    ReaderBusyError naming the other's pid, StateError for a state that cannot be used.
+    """
+
+    def __init__(self, namespace: str = "default", *, ephemeral: bool = False, interval: float | None = None) -> None:
+        self.namespace, self.ephemeral = check_name("namespace", namespace), ephemeral
+        if interval is not None and not 0 < interval < 1:
+            raise ValueError(f"interval {interval!r}: expected more than 0 and less than 1 second")
+        self._control = Control(namespace)
+        try:
+            self._state = State(namespace, state_path(DIRECTORY, namespace, os.geteuid()))
+        except ShmtelError:
+            self._control.close()
+            raise
+        self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._agent = Agent(self._state.store, self._eventfd, int((interval or LONGEST_SLEEP) * 1e9))
+        lag = self._state.place(SERIES_TABLE, self._state.lag)
+        self._agent.set_lag(lag, Buckets(self._state.metrics[0].buckets))
+        self._discovery = Discovery(namespace)
+        self._attachments: dict[int, Attachment] = {}  # by number of the ring
+        self._view, self._view_lock = View(namespace, self._state.mapping), threading.Lock()
+        self._keeping = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._stopping = False
+        self._rounds = 0
+        self._checked = 0
+        self._closed = False
+
+    # ---- the keeper ----
+
+    def _attend(self) -> None:
+        """One round of the keeper."""
+        for name in self._discovery.new_names():
+            self._adopt(name)
+        for number in self._agent.wanting_rings():
+            self._serve(number)
+        if self._state.get("size") - self._state.get("allocated") < 128 * 1024:
+            self._state.grow()
+        self._rounds += 1
+
+    def _adopt(self, name: str) -> None:
+        """Begin to drain a segment, or leave it aside with one line in the log."""
+        try:
+            segment = attach(name, layout.ROLE_READER)
+        except ReaderBusyError:
+            self._discovery.put_aside(name, "foreign")
+        except (SegmentError, OSError) as error:
+            if os.path.lexists(os.path.join(DIRECTORY, name)):
+                logger.warning("left aside: %s", error)
+                self._discovery.put_aside(name, "quarantined")
+        else:
+            self._attach(name, segment)
+        self._state.set_figures(self._discovery.aside("foreign"), self._discovery.aside("quarantined"))
+
+    def _attach(self, name: str, segment: Segment) -> None:
+        uuid = segment.header.uuid
+        slot = self._state.segments.get(uuid)
+        if slot is not None and self._state.slot_status(slot) == SLOT_ENDED:
+            segment.unlink()  # folded by a reader that was killed before it could unlink it
+            segment.close()
+            self._state.free_slot(uuid)
+            return
+        try:
+            attachment = Attachment(self._agent, self._state, segment, slot)
+        except (SegmentError, ValueError) as error:
+            logger.warning("left aside: %s", error)
+            segment.close()
+            self._discovery.put_aside(name, "quarantined")
+            return
+        self._attachments[attachment.number] = attachment
+        self._agent.start(attachment.number)
+
+    def _serve(self, number: int) -> None:
+        """Do what a ring waits for."""
+        attachment, status = self._attachments[number], self._agent.status(number)
+        if status == Status.ENDED:
+            self._state.retire_parts(attachment.segment.header.uuid)
+            attachment.segment.unlink()
+            self._state.free_slot(attachment.segment.header.uuid)
+            self._forget(number)
+            return
+        try:
+            if status == Status.LIES:
+                raise SegmentError(f"{attachment.segment.name}: its positions cannot be")
+            if status == Status.WANT_SPACE:
+                self._state.grow()
+            elif not attachment.resolve():
+                raise SegmentError(f"{attachment.segment.name}: a record names a series that its catalogue lacks")
+            self._agent.start(number)
+        except (SegmentError, ValueError) as error:
+            logger.warning("left aside: %s", error)
+            self._discovery.put_aside(attachment.segment.name, "quarantined")
+            self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        attachment = self._attachments.pop(number)
+        self._agent.remove(number)
+        attachment.segment.close()
+
+    def _look_after(self, count: int) -> None:
+        """Find dead producers among the next `count` rings."""
+        for number in self._agent.suspects(self._checked, count):
+            attachment = self._attachments[number]
+            if not attachment.segment.alive():
+                attachment.learn()  # definitions that no record has needed yet may have cells
+                self._agent.end(number)
+        self._checked += count
+        if self._checked >= len(self._attachments):
+            self._checked = 0
+
+    # ---- turns ----
+
+    def poll(self) -> int:
+        """One turn: takes what is published now from every ring of the namespace; returns how many records.
+
+        Not while the loop runs: RuntimeError.
+        """
+        if self._threads:
+            raise RuntimeError("the reader's loop is running: use catch_up()")
+        self._discovery.forget_time()
+        self._attend()
+        self._look_after(layout.MAX_CAPACITY)
+        self._agent.calibrate()
+        drained = self._agent.poll()
+        while wanting := self._agent.wanting_rings():
+            for number in wanting:
+                self._serve(number)
+            drained += self._agent.poll()
+        self._agent.look()
+        return int(drained)
+
+    def start(self) -> None:
+        """Run the loop in threads of their own until `stop`."""
+        if self._threads:
+            return
+        self._stopping = False
+        self._agent.resume()
+        self._threads = [
+            threading.Thread(target=self._agent.run, name="shmtel-loop", daemon=True),
+            threading.Thread(target=self._keep, name="shmtel-keeper", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _keep(self) -> None:
+        calibrated = checked = time.monotonic()
+        while not self._stopping:
+            try:
+                self._attend()
+                now = time.monotonic()
+                if now - checked >= KEEPER_PERIOD:
+                    self._look_after(CHECKS)
+                    checked = now
+                if now - calibrated >= 1.0:
+                    self._agent.calibrate()
+                    calibrated = now
+            except Exception:
+                logger.exception("the reader goes on after an error")
+                time.sleep(KEEPER_PERIOD)
+            select.select([self._eventfd], [], [], KEEPER_PERIOD)
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._eventfd)
+
+    def stop(self) -> None:
+        """End the loop; what is published is taken first."""
+        if not self._threads:
+            return
+        self._stopping = True
+        self._agent.stop()
+        self._wake()
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+
+    def _wake(self) -> None:
+        os.eventfd_write(self._eventfd, 1)
+
+    def catch_up(self, timeout: float = 0.05) -> bool:
+        """Wait until everything that was published before this call is in the state; False if time ran out."""
+        if not self._threads:
+            self.poll()
+            return True
+        deadline = time.monotonic() + timeout
+        self._discovery.forget_time()
+        for count in (lambda: self._rounds, lambda: self._agent.turned):
+            # The next to end may have begun before the call, the one after it has not.
+            wanted = count() + 2
+            while count() < wanted:
+                if time.monotonic() >= deadline:
+                    return False
+                self._wake()
+                time.sleep(0.0005)
+        return not self._agent.wanting_rings()
+
+    def settle(self, timeout: float = 10.0) -> bool:
+        """Wait until every ended producer is drained and its segment unlinked; False if time ran out."""
+        deadline = time.monotonic() + timeout
+        while True:
+            self.catch_up(max(0.0, deadline - time.monotonic()))
+            if all(attachment.segment.alive() for attachment in list(self._attachments.values())):
+                return True
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.005)
+
+    # ---- looks ----
+
+    def snapshot(self) -> Snapshot:
+        """A consistent copy of the state; never delays the loop."""
+        with self._view_lock:
+            return self._view.snapshot()
+
+    @property
+    def records(self) -> int:
+        """Records that this reader has drained."""
+        return int(self._agent.records)
+
+    @property
+    def turning(self) -> bool:
+        """Whether the loop runs and made a turn in the last two seconds."""
+        return bool(self._threads) and time.time_ns() - self._state.get("turn_ns") < TURNING * 1e9
+
+    # ---- the end ----
+
+    def close(self) -> None:
+        """Stop, take what is published, and leave the namespace to the next reader."""
+        if self._closed:
+            return
+        self.stop()
+        self.poll()
+        self._closed = True
+        for number in list(self._attachments):
+            self._attachments[number].release()
+            self._forget(number)
+        if self.ephemeral:
+            self._state.unlink()
+        with self._view_lock:
+            del self._agent
+            self._state.close()
+        os.close(self._eventfd)
+        self._control.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+class Control:
+    """The lock that makes one reader of a namespace and user; its file shows the reader's pid."""
+
+    def __init__(self, namespace: str) -> None:
+        self.path = os.path.join(DIRECTORY, f"shmtel.{namespace}.@reader.{os.geteuid()}")
+        while True:
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            if not lock(self._fd, 0):
+                pid = int(os.pread(self._fd, 20, 0) or b"0")
+                os.close(self._fd)
+                raise ReaderBusyError(f"namespace {namespace}", pid)
+            if self._is_current():
+                break
+            os.close(self._fd)  # the reader before us removed it meanwhile
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, str(os.getpid()).encode(), 0)
+
+    def _is_current(self) -> bool:
+        try:
+            return os.stat(self.path, follow_symlinks=False).st_ino == os.fstat(self._fd).st_ino
+        except FileNotFoundError:
+            return False
+
+    def close(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+        os.close(self._fd)
