@@ -190,6 +190,7 @@ def test_in_the_end_every_count_on_the_page_is_exact() -> None:
             wait_until(lambda: "execution-engine" in sidecar.reader.snapshot().producers, "an order")
             time.sleep(1.0)
             reports = platform.stop()
+            platform.join()
         assert sidecar.reader.settle(timeout=PATIENCE)
         page = scrape(f"{sidecar.url}/metrics")
         snapshot = sidecar.reader.snapshot()

@@ -8,6 +8,7 @@ cdef enum:
     HEADER_SIZE = 6 * 4096
     LOG_OFFSET = 4096
     LOG_SLOT = 2048
+    STEP_PAIRS = 127
     PAGE_BUCKETS = 32            # an octave at scale 5
     DIRECTORY_STEP = 16          # entries of a directory
     METRICS_TABLE = 2 * 4096     # tables of the offsets of chunks
@@ -50,23 +51,24 @@ cdef struct Header:
     uint64_t reader_pid
     uint64_t invalid_metrics     # definitions that could not be used
 
-cdef struct Series:
+cdef struct Series:              # three cache lines; what an observation needs is in the first two
     uint64_t mark                # odd while it is being changed
     double value                 # total of a counter, value of a gauge, sum of a histogram
     double minimum
     double maximum
     uint64_t directory           # (offset / 64) | first octave << 32 | octaves << 48
     uint64_t classic             # offset of len(buckets) + 1 counts
-    uint64_t zeros
-    uint64_t time_ns             # of a gauge's value
-    uint64_t negatives
-    uint64_t infinities
     uint32_t metric
     uint32_t kind
+    uint64_t time_ns             # of a gauge's value
+    uint32_t first_directory[DIRECTORY_STEP]
+    uint64_t zeros
+    uint64_t negatives
+    uint64_t infinities
+    uint64_t dropped             # observations that a full ring lost
     uint64_t retired
     uint64_t definition          # offset of {u64 length, bytes}
     uint64_t created_ns
-    uint64_t dropped             # observations that a full ring lost
     uint64_t reserved
 
 cdef struct Slot:                # one segment that is being drained
@@ -116,11 +118,11 @@ cdef struct Pair:
     uint64_t value
 
 cdef struct Step:                # of the redo log: absolute values, so replaying it twice changes nothing
-    uint64_t serial
-    uint64_t count
-    Pair pairs[127]
+    uint64_t serial_and_count    # serial << 8 | count of pairs
+    uint64_t reserved
+    Pair pairs[STEP_PAIRS]
 
-cdef struct Bounds:              # of one metric's classic buckets, padded with infinity to a power of two
+cdef struct Bounds:              # of one metric's classic buckets, padded with infinity to a multiple of 8
     uint64_t padded
     double values[1]
 

@@ -29,6 +29,7 @@ cdef extern from "shmtelemetry.h" nogil:
     uint64_t SHMTEL_LOAD_ACQUIRE(const uint64_t *pointer)
     void SHMTEL_FENCE_RELEASE()
     void SHMTEL_FENCE_ACQUIRE()
+    bint SHMTEL_UNLIKELY(bint condition)
 
 cdef extern from *:
     """
@@ -36,16 +37,34 @@ cdef extern from *:
     #define COMPARE_EXCHANGE(place, expected, wanted) \\
         __atomic_compare_exchange_n((place), (expected), (wanted), 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
     #define PREFETCH(address) __builtin_prefetch((address), 1)
+
+    typedef double two_doubles __attribute__((vector_size(16), aligned(8)));
+    typedef long long two_counts __attribute__((vector_size(16)));
+
+    /* How many of the bounds, which are padded with infinity to a multiple of 8, are below the value: by comparing two
+     * at once with all of them, without a branch on the value, which no processor could predict. */
+    static inline uint64_t bounds_below(const double *bounds, uint64_t padded, double value) {
+        const two_doubles *pairs = (const two_doubles *)bounds;
+        two_doubles both = {value, value};
+        two_counts even = {0, 0}, odd = {0, 0};
+        for (uint64_t at = 0; at < padded / 2; at += 4) {
+            even -= (two_counts)(pairs[at] < both) + (two_counts)(pairs[at + 1] < both);
+            odd -= (two_counts)(pairs[at + 2] < both) + (two_counts)(pairs[at + 3] < both);
+        }
+        even += odd;
+        return (uint64_t)(even[0] + even[1]);
+    }
     """
     void COMPILER_BARRIER() noexcept nogil
     bint COMPARE_EXCHANGE(uint64_t *place, uint64_t *expected, uint64_t wanted) noexcept nogil
     void PREFETCH(const void *address) noexcept nogil
+    uint64_t bounds_below(const double *bounds, uint64_t padded, double value) noexcept nogil
 
 cdef enum:
-    AHEAD = 8  # records between the prefetch of a series and its use
+    CHUNK = 32  # records between the first touch of their memory and its use
 
 cdef uint64_t MANTISSA = (<uint64_t>1 << 52) - 1
-cdef uint64_t[32] octave_bounds    # mantissas of 2**(j / 32), j = 0..31: bucket j + 1 begins above the j-th
+cdef uint64_t[33] octave_bounds    # mantissas of 2**(j / 32), j = 0..31: bucket j + 1 begins above the j-th
 cdef uint8_t[64] octave_guess      # for the six highest bits of a mantissa: the bucket of the least such mantissa
 
 
@@ -61,6 +80,7 @@ def _fill_octave():
             else:
                 high = middle
         octave_bounds[j] = low
+    octave_bounds[32] = <uint64_t>-1
     for top in range(64):
         j = 31
         while j > 0 and octave_bounds[j] > <uint64_t>top << 46:
@@ -93,8 +113,11 @@ cdef uint64_t allocate(Core *core, uint64_t size) noexcept nogil:
             return begin
 
 
-cdef bint ensure_octave(Core *core, Series *series, uint32_t octave) noexcept nogil:
-    """Give the series a page for this octave, and a directory that reaches to it. False: the state must grow."""
+cdef uint32_t ensure_octave(Core *core, Series *series, uint32_t octave) noexcept nogil:
+    """A page for this octave of the series, in units of 64 bytes, and a directory that reaches to it.
+
+    0: the state must grow first.
+    """
     cdef uint64_t packed = series.directory
     cdef uint32_t first = (packed >> 32) & 0xffff, length = packed >> 48
     cdef uint32_t last, new_first, entries
@@ -109,9 +132,9 @@ cdef bint ensure_octave(Core *core, Series *series, uint32_t octave) noexcept no
             new_first = first if octave >= first else octave
             last = first + length if octave < first + length else octave + 1
         entries = (last - new_first + DIRECTORY_STEP - 1) // DIRECTORY_STEP * DIRECTORY_STEP
-        directory = allocate(core, entries * 4)
+        directory = offset_of(core, series.first_directory) if length == 0 else allocate(core, entries * 4)
         if directory == 0:
-            return False
+            return 0
         new = <uint32_t *>(core.base + directory)
         if length:
             memcpy(new + (first - new_first), old, length * 4)
@@ -120,10 +143,10 @@ cdef bint ensure_octave(Core *core, Series *series, uint32_t octave) noexcept no
     if old[octave - first] == 0:
         page = allocate(core, PAGE_BUCKETS * 8)
         if page == 0:
-            return False
+            return 0
         COMPILER_BARRIER()
         old[octave - first] = page // 64
-    return True
+    return old[octave - first]
 
 
 cdef inline uint64_t *exponential_bucket(Core *core, Series *series, double value) noexcept nogil:
@@ -133,26 +156,22 @@ cdef inline uint64_t *exponential_bucket(Core *core, Series *series, double valu
     cdef uint32_t octave = below >> 52
     cdef uint64_t mantissa = below & MANTISSA
     cdef uint32_t guess = octave_guess[mantissa >> 46]
-    cdef uint32_t bucket = guess + (guess < 31 and mantissa >= octave_bounds[(guess + 1) & 31])
+    cdef uint32_t bucket = guess + (mantissa >= octave_bounds[guess + 1])
     cdef uint64_t packed = series.directory
     cdef uint32_t at = octave - <uint32_t>((packed >> 32) & 0xffff)
     cdef uint32_t page = 0
     if at < <uint32_t>(packed >> 48):
         page = (<uint32_t *>(core.base + (packed & 0xffffffffULL) * 64))[at]
-    if page == 0:
-        if not ensure_octave(core, series, octave):
+    if SHMTEL_UNLIKELY(page == 0):
+        page = ensure_octave(core, series, octave)
+        if page == 0:
             return NULL
-        return exponential_bucket(core, series, value)
     return <uint64_t *>(core.base + <uint64_t>page * 64) + bucket
 
 
 cdef inline uint64_t classic_index(const Bounds *bounds, double value) noexcept nogil:
-    """How many bounds are below the value: its classic bucket, le inclusive. Branch-free binary search."""
-    cdef uint64_t base = 0, half = bounds.padded
-    while half > 1:
-        half >>= 1
-        base += half * (bounds.values[base + half - 1] < value)
-    return base + (bounds.values[base] < value)
+    """How many bounds are below the value: its classic bucket, le inclusive."""
+    return bounds_below(bounds.values, bounds.padded, value)
 
 
 # ---- the redo log ----
@@ -168,10 +187,9 @@ cdef inline void stage(Core *core, Step *step, uint64_t count, void *place, uint
 
 cdef inline void seal(Core *core, Step *step, uint64_t count) noexcept nogil:
     """From here on the step will be applied, by us or by whoever comes after a kill."""
-    step.count = count
     COMPILER_BARRIER()
     core.serial += 1
-    SHMTEL_STORE_RELEASE(&step.serial, core.serial)
+    SHMTEL_STORE_RELEASE(&step.serial_and_count, core.serial << 8 | count)
     COMPILER_BARRIER()
 
 
@@ -187,24 +205,31 @@ cdef inline void end_change(Series *series) noexcept nogil:
 
 cdef inline void apply_step(Core *core, const Step *step) noexcept nogil:
     cdef uint64_t at
-    for at in range(step.count):
+    for at in range(step.serial_and_count & 0xff):
         SHMTEL_STORE_RELAXED(<uint64_t *>(core.base + step.pairs[at].offset), step.pairs[at].value)
+
+
+cdef inline void commit(Core *core, Step *step, uint64_t count, Series *series) noexcept nogil:
+    seal(core, step, count)
+    begin_change(series)
+    apply_step(core, step)
+    end_change(series)
 
 
 cdef int recover(Core *core) except -1:
     """Replay the newest complete step and end all changes that a kill interrupted. Raises ValueError for a bad log."""
     cdef Step *first = <Step *>(core.base + LOG_OFFSET)
     cdef Step *second = <Step *>(core.base + LOG_OFFSET + LOG_SLOT)
-    cdef Step *newest = first if first.serial > second.serial else second
+    cdef Step *newest = first if first.serial_and_count > second.serial_and_count else second
     cdef uint64_t at, chunk
     cdef Series *series
-    if newest.count > 127:
-        raise ValueError(f"a step of {newest.count} changes")
-    for at in range(newest.count):
+    if newest.serial_and_count & 0xff > STEP_PAIRS:
+        raise ValueError(f"a step of {newest.serial_and_count & 0xff} changes")
+    for at in range(newest.serial_and_count & 0xff):
         if newest.pairs[at].offset % 8 or newest.pairs[at].offset > core.header.allocated - 8:
             raise ValueError(f"a step changes byte {newest.pairs[at].offset}")
     apply_step(core, newest)
-    core.serial = newest.serial
+    core.serial = newest.serial_and_count >> 8
     for at in range(core.header.series):
         chunk = (<uint64_t *>(core.base + SERIES_TABLE))[at // SERIES_CHUNK]
         series = <Series *>(core.base + chunk) + at % SERIES_CHUNK
@@ -218,33 +243,60 @@ cdef inline uint64_t epoch_ns(const Batch *batch, uint64_t ticks) noexcept nogil
     return batch.anchor_ns + <int64_t>(<double><int64_t>(ticks - batch.anchor_ticks) * batch.tick_ns)
 
 
+cdef inline bint is_plain(double value) noexcept nogil:
+    """Positive, normal and finite."""
+    return bits_of(value) - 0x0010000000000000ULL < 0x7fe0000000000000ULL
+
+
+cdef inline uint64_t *bucket_of(Core *core, Series *series, double value) noexcept nogil:
+    """The count that an observation raises beside its classic bucket; NULL if the state must grow."""
+    if is_plain(value):
+        return exponential_bucket(core, series, value)
+    if value > DBL_MAX:
+        return &series.infinities
+    if value <= -DBL_MIN:
+        return &series.negatives
+    return &series.zeros
+
+
 cdef inline uint64_t stage_histogram(Core *core, Step *step, uint64_t count, Series *series, const Bounds *bounds,
                                      double value) noexcept nogil:
     """Stage one observation; returns how many pairs are staged then, 0 if the state must grow."""
-    cdef uint64_t *place
+    cdef uint64_t *bucket = bucket_of(core, series, value)
     cdef uint64_t *classic = <uint64_t *>(core.base + series.classic) + classic_index(bounds, value)
-    cdef uint64_t bits = bits_of(value)
-    if bits - 0x0010000000000000ULL < 0x7fe0000000000000ULL:  # positive, normal and finite
-        place = exponential_bucket(core, series, value)
-        if place == NULL:
-            return 0
-    elif value > DBL_MAX:
-        place = &series.infinities
-    elif value < 0 and not -DBL_MIN < value:
-        place = &series.negatives
-    else:
-        place = &series.zeros
-    stage(core, step, count, place, place[0] + 1)
+    if bucket == NULL:
+        return 0
+    stage(core, step, count, bucket, bucket[0] + 1)
     stage(core, step, count + 1, classic, classic[0] + 1)
     stage(core, step, count + 2, &series.value, bits_of(series.value + value))
     count += 3
     if value < series.minimum:
-        stage(core, step, count, &series.minimum, bits)
+        stage(core, step, count, &series.minimum, bits_of(value))
         count += 1
     if value > series.maximum:
-        stage(core, step, count, &series.maximum, bits)
+        stage(core, step, count, &series.maximum, bits_of(value))
         count += 1
     return count
+
+
+cdef inline void apply_observation(Core *core, Slot *slot, uint64_t position, Series *series, uint64_t *bucket,
+                                   uint64_t *classic, double value) noexcept nogil:
+    """What most records are: a value within the series' extremes. Like stage, seal and apply, but all in registers."""
+    cdef Step *step = next_step(core)
+    cdef uint64_t count = bucket[0] + 1, raised = classic[0] + 1, mark = series.mark
+    cdef uint64_t total = bits_of(series.value + value)
+    stage(core, step, 0, &slot.position, position)
+    stage(core, step, 1, bucket, count)
+    stage(core, step, 2, classic, raised)
+    stage(core, step, 3, &series.value, total)
+    seal(core, step, 4)
+    SHMTEL_STORE_RELAXED(&series.mark, mark + 1)
+    SHMTEL_FENCE_RELEASE()
+    SHMTEL_STORE_RELAXED(bucket, count)
+    SHMTEL_STORE_RELAXED(classic, raised)
+    SHMTEL_STORE_RELAXED(<uint64_t *>&series.value, total)
+    # SYNC POINT: series.
+    SHMTEL_STORE_RELEASE(&series.mark, mark + 2)
 
 
 cdef inline uint64_t stage_value(Core *core, Step *step, uint64_t count, Slot *slot, Series *series,
@@ -265,49 +317,66 @@ cdef inline uint64_t stage_value(Core *core, Step *step, uint64_t count, Slot *s
     return count + 1
 
 
-cdef Outcome apply_samples(Core *core, Batch *batch, const Target *targets, uint64_t known) noexcept nogil:
-    """Apply a batch of SAMPLEs, up to the first that needs something; batch.position then says how far it came."""
-    cdef uint64_t end = batch.position + batch.count
-    cdef uint64_t position = batch.position
-    cdef uint64_t count, at
-    cdef Outcome outcome = DONE
-    cdef const shmtel_sample *sample
-    cdef const Target *target
-    cdef Series *series
-    cdef Step *step
-    cdef uint32_t number
-    cdef uint64_t time_ns
-    while position != end:
-        sample = <const shmtel_sample *>(batch.records + ((position + AHEAD) & batch.mask) * sizeof(shmtel_sample))
-        number = sample.series
-        if number < known:
-            PREFETCH(targets[number].series)
-        sample = <const shmtel_sample *>(batch.records + (position & batch.mask) * sizeof(shmtel_sample))
-        number = sample.series
-        if number >= known:
-            outcome = NEED_SERIES
-            break
-        target = targets + number
-        series = target.series
-        step = next_step(core)
-        position += 1
-        stage(core, step, 0, &batch.slot.position, position)
-        if series == NULL:  # its definition cannot be used
-            stage(core, step, 1, &batch.slot.invalid, batch.slot.invalid + 1)
-            seal(core, step, 2)
-            batch.slot.invalid += 1
-            continue
-        time_ns = epoch_ns(batch, sample.time) if series.kind == GAUGE else 0
-        count = stage_value(core, step, 1, batch.slot, series, target.bounds, series.kind, sample.value, time_ns)
-        if count == 0:
-            position -= 1
-            outcome = NEED_SPACE
-            break
+cdef bint apply_sample(Core *core, Batch *batch, const Target *target, const shmtel_sample *sample,
+                       uint64_t position) noexcept nogil:
+    """One SAMPLE of any kind. False if the state must grow."""
+    cdef Series *series = target.series
+    cdef Step *step = next_step(core)
+    cdef uint64_t count = 2
+    stage(core, step, 0, &batch.slot.position, position)
+    if series == NULL:  # its definition cannot be used
+        stage(core, step, 1, &batch.slot.invalid, batch.slot.invalid + 1)
         seal(core, step, count)
-        begin_change(series)
-        for at in range(1, count):
-            SHMTEL_STORE_RELAXED(<uint64_t *>(core.base + step.pairs[at].offset), step.pairs[at].value)
-        end_change(series)
+        apply_step(core, step)
+        return True
+    count = stage_value(core, step, 1, batch.slot, series, target.bounds, series.kind, sample.value,
+                        epoch_ns(batch, sample.time))
+    if count:
+        commit(core, step, count, series)
+    return count != 0
+
+
+cdef Outcome apply_samples(Core *core, Batch *batch, const Target *targets, uint64_t known) noexcept nogil:
+    """Apply a batch of SAMPLEs, up to the first that needs something; batch.position then says how far it came.
+
+    In chunks, so that the memory of one record is fetched while others are worked on: find the series of all, then
+    the counts of all, then apply them one after the other.
+    """
+    cdef const shmtel_sample *records = <const shmtel_sample *>batch.records
+    cdef uint64_t mask = batch.mask, position = batch.position, end = batch.position + batch.count
+    cdef const Target *target[CHUNK]
+    cdef uint64_t *bucket[CHUNK]
+    cdef uint64_t *classic[CHUNK]
+    cdef double value[CHUNK]
+    cdef Outcome outcome = DONE
+    cdef uint64_t count, at
+    cdef Series *series
+    cdef uint32_t number
+    while position != end and outcome == DONE:
+        count = min(CHUNK, end - position)
+        for at in range(count):
+            number = records[(position + at) & mask].series
+            if number >= known:
+                count, outcome = at, NEED_SERIES
+                break
+            target[at], value[at] = targets + number, records[(position + at) & mask].value
+            PREFETCH(target[at].series)
+            PREFETCH(<const char *>target[at].series + 64)
+        for at in range(count):
+            series, bucket[at] = target[at].series, NULL
+            if series != NULL and series.kind == HISTOGRAM and is_plain(value[at]):
+                bucket[at] = exponential_bucket(core, series, value[at])
+                classic[at] = <uint64_t *>(core.base + series.classic) + classic_index(target[at].bounds, value[at])
+                PREFETCH(bucket[at])
+                PREFETCH(classic[at])
+        for at in range(count):
+            series = target[at].series
+            if bucket[at] != NULL and series.minimum <= value[at] <= series.maximum:
+                apply_observation(core, batch.slot, position + 1, series, bucket[at], classic[at], value[at])
+            elif not apply_sample(core, batch, target[at], &records[position & mask], position + 1):
+                outcome = NEED_SPACE
+                break
+            position += 1
     SHMTEL_STORE_RELEASE(&batch.slot.position, position)
     batch.count = end - position
     batch.position = position
@@ -371,13 +440,6 @@ cdef bint observe(Core *core, Series *series, const Bounds *bounds, double value
     if count:
         commit(core, step, count, series)
     return count != 0
-
-
-cdef inline void commit(Core *core, Step *step, uint64_t count, Series *series) noexcept nogil:
-    seal(core, step, count)
-    begin_change(series)
-    apply_step(core, step)
-    end_change(series)
 
 
 # ---- cells → series: they hold absolute values, the Fold says what of them is in already ----

@@ -31,8 +31,9 @@ HEADER: Final = _dtype(
 )  # fmt: skip
 SERIES: Final = _dtype(
     ("mark", "u8"), ("value", "f8"), ("minimum", "f8"), ("maximum", "f8"), ("directory", "u8"), ("classic", "u8"),
-    ("zeros", "u8"), ("time_ns", "u8"), ("negatives", "u8"), ("infinities", "u8"), ("metric", "u4"), ("kind", "u4"),
-    ("retired", "u8"), ("definition", "u8"), ("created_ns", "u8"), ("dropped", "u8"), ("reserved", "u8"),
+    ("metric", "u4"), ("kind", "u4"), ("time_ns", "u8"), ("first_directory", "u4", 16), ("zeros", "u8"),
+    ("negatives", "u8"), ("infinities", "u8"), ("dropped", "u8"), ("retired", "u8"), ("definition", "u8"),
+    ("created_ns", "u8"), ("reserved", "u8"),
 )  # fmt: skip
 SLOT: Final = _dtype(
     ("uuid", "V16"), ("status", "u8"), ("name", "u8"), ("start_position", "u8"), ("position", "u8"),

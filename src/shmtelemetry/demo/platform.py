@@ -25,7 +25,8 @@ from shmtelemetry.demo.services import (
     say,
 )
 
-_STOP_SECONDS: Final = 30.0  # to flush the pipeline; what still runs then is terminated
+_STOP_SECONDS: Final = 30.0  # to flush the pipeline and report
+_JOIN_SECONDS: Final = 10.0  # to end after that; what still runs then is terminated
 
 
 class ServiceError(Exception):
@@ -90,9 +91,13 @@ class Platform:
         for pipe in self._pipes.values():
             if pipe.poll(max(0.0, deadline - time.monotonic())) and (report := receive(pipe)) is not None:
                 reports.append(report)
+        return reports
+
+    def join(self) -> None:
+        """Waits until the processes have ended, and with them their producers."""
+        deadline = time.monotonic() + _JOIN_SECONDS
         for process in self._processes:
             process.join(max(0.0, deadline - time.monotonic()))
-        return reports
 
     def _spawn_all(self) -> None:
         pipes = [multiprocessing.Pipe(duplex=False) for _ in range(4)]

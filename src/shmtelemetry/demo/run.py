@@ -89,6 +89,7 @@ def _run(seconds: float | None, listen: str, rate: int, out: TextIO) -> _Outcome
         _watch(sidecar, platform, stop_request, seconds, out)
         reports = platform.stop()
         elapsed = time.monotonic() - started
+        platform.join()
         settled = sidecar.reader.settle(timeout=_SETTLE_SECONDS)
         accounts = _accounts(reports, sidecar.reader.snapshot())
     attempted = sum(account.attempted for account in accounts)

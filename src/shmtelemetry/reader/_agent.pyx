@@ -114,14 +114,12 @@ cdef struct Ring:
 
 
 cdef class Buckets:
-    """The classic bounds of one metric, padded with infinity to a power of two for the search."""
+    """The classic bounds of one metric, padded with infinity to a multiple of 8 for the search."""
 
     cdef Bounds *bounds
 
     def __cinit__(self, bounds):
-        cdef uint64_t padded = 1, at
-        while padded < <uint64_t>len(bounds):
-            padded *= 2
+        cdef uint64_t padded = (<uint64_t>len(bounds) + 7) // 8 * 8, at
         self.bounds = <Bounds *>calloc(1, sizeof(Bounds) + padded * 8)
         if self.bounds == NULL:
             raise MemoryError()
