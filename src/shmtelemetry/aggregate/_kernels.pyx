@@ -61,6 +61,7 @@ cdef extern from *:
     uint64_t bounds_below(const double *bounds, uint64_t padded, double value) noexcept nogil
 
 cdef enum:
+    ATTEMPTS = 100000
     CHUNK = 32  # records between the first touch of their memory and its use
 
 cdef uint64_t MANTISSA = (<uint64_t>1 << 52) - 1
@@ -530,50 +531,43 @@ cdef bint copy_block(unsigned char *to, const unsigned char *base, uint64_t size
 
 
 cdef bint copy_series(unsigned char *to, const unsigned char *base, uint64_t size, uint64_t at,
-                      uint64_t classic_length) noexcept nogil:
+                      uint64_t classic_length, bint distributions) noexcept nogil:
     """Copy one series with its arrays, unless it changes meanwhile."""
     cdef const Series *live = <const Series *>(base + at)
     cdef const Series *copy = <const Series *>(to + at)
     cdef uint64_t directory, entry, length
     # SYNC POINT: series. Pairs with end_change.
     cdef uint64_t mark = SHMTEL_LOAD_ACQUIRE(&live.mark)
-    if mark & 1:
+    if mark & 1 or not copy_block(to, base, size, at, sizeof(Series)):
         return False
-    memcpy(to + at, base + at, sizeof(Series))
-    directory = (copy.directory & 0xffffffffULL) * 64
-    length = copy.directory >> 48
-    if not copy_block(to, base, size, directory, length * 4):
-        return False
-    for entry in range(length):
-        if not copy_block(to, base, size, <uint64_t>(<uint32_t *>(to + directory))[entry] * 64, PAGE_BUCKETS * 8):
-            return False
     if not copy_block(to, base, size, copy.classic, classic_length * 8):
         return False
+    if distributions:
+        directory, length = (copy.directory & 0xffffffffULL) * 64, copy.directory >> 48
+        if not copy_block(to, base, size, directory, length * 4):
+            return False
+        for entry in range(length):
+            if not copy_block(to, base, size, <uint64_t>(<uint32_t *>(to + directory))[entry] * 64, PAGE_BUCKETS * 8):
+                return False
     SHMTEL_FENCE_ACQUIRE()
     return SHMTEL_LOAD_ACQUIRE(&live.mark) == mark
 
 
 def copy_state(const unsigned char[::1] state, unsigned char[::1] to, const uint64_t[::1] series,
-               const uint64_t[::1] classic_lengths, uint64_t[::1] marks) -> int:
-    """Copy the state's first len(to) bytes so that each series is consistent in itself.
+               const uint64_t[::1] classic_lengths, bint distributions) -> int:
+    """Copy series to the same offsets of `to`, so that each is consistent in itself.
 
-    series: offset of each. classic_lengths: counts of its classic array. marks: room for as many numbers. Returns how
-    many series never stood still long enough; 0 but for a state that is damaged.
+    series: offset of each. classic_lengths: counts of its classic array. distributions: their exponential counts too.
+    Returns how many never stood still long enough; 0 but for a state that is damaged.
     """
     cdef const unsigned char *base = &state[0]
-    cdef uint64_t size = to.shape[0]
+    cdef uint64_t size = min(state.shape[0], to.shape[0])
     cdef Py_ssize_t at, attempt, unstable = 0
     with nogil:
         for at in range(series.shape[0]):
-            marks[at] = SHMTEL_LOAD_ACQUIRE(&(<const Series *>(base + series[at])).mark)
-        memcpy(&to[0], base, size)
-        SHMTEL_FENCE_ACQUIRE()
-        for at in range(series.shape[0]):
-            if not marks[at] & 1 and SHMTEL_LOAD_ACQUIRE(&(<const Series *>(base + series[at])).mark) == marks[at]:
-                continue
             # The reader's loop rests for a moment at least every millisecond, so this ends soon.
-            for attempt in range(1000000):
-                if copy_series(&to[0], base, size, series[at], classic_lengths[at]):
+            for attempt in range(ATTEMPTS):
+                if copy_series(&to[0], base, size, series[at], classic_lengths[at], distributions):
                     break
             else:
                 unstable += 1

@@ -51,6 +51,7 @@ class View:
         self.series: list[tuple[int, tuple[str, ...]]] = []  # number → (number of the metric, label values)
         self._offsets = np.empty(0, np.uint64)  # of each series' structure
         self._classic_lengths = np.empty(0, np.uint64)
+        self._scratch = np.empty(0, np.uint8)
         self._grouped: tuple[int, int, int] | None = None  # counts that the two below were made for
         self._numbers: list[npt.NDArray[np.int64]] = []  # of the exposed series of each metric
         self._labels: list[Labels] = []
@@ -113,22 +114,33 @@ class View:
         definition = self.metrics[metric]
         return len(definition.buckets) + 1 if definition.kind == "histogram" else 0
 
-    def snapshot(self) -> Snapshot:
-        """A consistent copy of all series. Raises StateError if the state is damaged."""
+    def snapshot(self, distributions: bool = True) -> Snapshot:
+        """A consistent copy of all series. Raises StateError if the state is damaged.
+
+        distributions: with the exponential counts that Snapshot.histogram reads, which are most of the state.
+        """
         try:
             self.learn()
             self._locate()
         except ValueError as error:
             raise StateError(f"the state of namespace {self.namespace} cannot be read: {error}") from error
-        copied = np.empty(min(self.get("allocated"), self.mapping.size), np.uint8)
-        unstable = copy_state(memoryview(self.mapping), copied, self._offsets, self._classic_lengths,
-                              np.empty(len(self._offsets), np.uint64))
+        copied = self._room(distributions)
+        unstable = copy_state(memoryview(self.mapping), copied, self._offsets, self._classic_lengths, distributions)
         if unstable:
             raise StateError(f"{unstable} series of namespace {self.namespace} kept changing: is the state damaged?")
-        return self._made_of(copied)
+        return self._made_of(copied, distributions)
 
-    def _made_of(self, copied: Bytes) -> Snapshot:
-        header = copied[: HEADER.itemsize].view(HEADER)[0]
+    def _room(self, distributions: bool) -> Bytes:
+        """Room for a copy. The pages of fresh memory cost more than copying, so it is used again where nothing stays."""
+        size = min(self.get("allocated"), self.mapping.size)
+        if distributions:
+            return np.empty(size, np.uint8)
+        if len(self._scratch) < size:
+            self._scratch = np.empty(size + size // 4 // 64 * 64, np.uint8)
+        return self._scratch
+
+    def _made_of(self, copied: Bytes, distributions: bool) -> Snapshot:
+        header = np.frombuffer(self.block(0, HEADER.itemsize), HEADER)[0]
         entries = rows(copied, self._offsets, SERIES.itemsize).view(SERIES).reshape(-1)
         self._group(entries, int(header["retired"]))
         producers = figures.producers(self.entries(SLOTS), self.entries(NAMES))
@@ -137,6 +149,8 @@ class View:
             families[metric.name] = self._family(number, entries, copied)
 
         def histogram(name: str, at: int) -> HistogramValue:
+            if not distributions:
+                raise ValueError("this snapshot was taken without distributions")
             number = next(number for number, metric in enumerate(self.metrics) if metric.name == name)
             return histogram_value(entries[self._numbers[number][at]], self.metrics[number], copied)
 

@@ -253,10 +253,13 @@ class Reader:
 
     # ---- looks ----
 
-    def snapshot(self) -> Snapshot:
-        """A consistent copy of the state; never delays the loop."""
+    def snapshot(self, distributions: bool = True) -> Snapshot:
+        """A consistent copy of the state; never delays the loop.
+
+        distributions: with what Snapshot.histogram reads; text expositions do without, and are faster.
+        """
         with self._view_lock:
-            return self._view.snapshot()
+            return self._view.snapshot(distributions)
 
     @property
     def records(self) -> int:
