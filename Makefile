@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := pyproject.toml setup.py $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
 .PHONY: help demo test stress check bench gates peers clean
@@ -25,7 +26,7 @@ check: $(VENV)/.check  ## ruff, mypy --strict, cython-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet . || $(BIN)/ruff format --diff .
 	$(BIN)/mypy
-	$(BIN)/cython-lint src benchmarks
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint src benchmarks
 
 bench: $(VENV)/.bench  ## measure everything beside its peers; writes bench_results/ and the README's table
 	$(BIN)/python -m benchmarks.run $(ARGS)
@@ -47,13 +48,14 @@ $(VENV)/.ready:
 	@$(PYTHON) -c 'import os, sysconfig, sys; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || { echo "make: no Python.h: install Python's headers (apt install python3-dev)"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' || { echo "make: no venv module: install it (apt install python3-venv)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(PIP) --upgrade 'pip>=25.1'
+	$(PIP) --group build
 	@touch $@
 
 $(VENV)/.built: $(VENV)/.ready $(SOURCES)
-	$(BIN)/python -m pip install --quiet --editable .
+	$(PIP) --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.test $(VENV)/.check $(VENV)/.bench: $(VENV)/.%: $(VENV)/.built
-	$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	$(PIP) --group $*
 	@touch $@

@@ -7,8 +7,20 @@ from .consumer import Consumer
 from .reader import Reader, read_state
 from .schema import SAMPLE, Schema, field
 from .telemetry import Telemetry
+from .version import VERSION as __version__
 
-__all__ = ["SAMPLE", "Consumer", "Producer", "Reader", "Schema", "Telemetry", "field", "get_include", "read_state"]
+__all__ = [
+    "SAMPLE",
+    "Consumer",
+    "Producer",
+    "Reader",
+    "Schema",
+    "Telemetry",
+    "__version__",
+    "field",
+    "get_include",
+    "read_state",
+]
 
 
 def get_include() -> str:

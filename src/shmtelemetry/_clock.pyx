@@ -65,8 +65,8 @@ def ticks(unsigned int clock) -> int:
 cdef void pair(unsigned int clock, int clock_id, unsigned long long *tick, unsigned long long *ns) noexcept nogil:
     """Both clocks at one moment: of several readings the one that took least."""
     cdef unsigned long long before, now, after, best = <unsigned long long>-1
-    cdef int attempt
-    for attempt in range(16):
+    cdef int _
+    for _ in range(16):
         before = shmtel_ticks(clock)
         now = nanoseconds(clock_id)
         after = shmtel_ticks(clock)

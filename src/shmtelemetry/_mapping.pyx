@@ -4,7 +4,7 @@ mmap.mmap keeps a descriptor for each mapping and cannot map beyond the end of a
 hang on the mapped open file description, and its catalogue grows into address space reserved here.
 """
 
-from cpython.buffer cimport PyBuffer_FillInfo, PyBUF_WRITABLE
+from cpython.buffer cimport PyBuffer_FillInfo
 from libc.errno cimport errno
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.unistd cimport getpid

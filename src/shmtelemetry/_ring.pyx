@@ -10,7 +10,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.long cimport PyLong_Check
 from cpython.number cimport PyNumber_Index
 from cpython.object cimport PyObject, PyTypeObject
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
@@ -26,6 +26,7 @@ from . import layout
 from ._clock cimport nanoseconds, seconds_per_tick
 from ._mapping cimport Mapping
 from .errors import SegmentError
+from .liveness import is_locked
 from .producer import DEFAULT_CAPACITY, Setup, Stats, check_options, close_at_exit, warn_once
 from .schema import Schema
 from .segment import attach
@@ -477,7 +478,6 @@ cdef void _copy_out(found, const unsigned char *records, uint64_t size, uint64_t
 
 
 def _read_by_somebody(segment) -> bool:
-    from .liveness import is_locked
     try:
         fd = os.open(f"/dev/shm/{segment.name}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

@@ -35,7 +35,7 @@ class Consumer:
         self._drains: list[Drain] = []
         self._aside: set[str] = set()  # names in the directory that are not to be tried again
         self._listed = -1  # time of the directory's last change that a listing has seen
-        self._dtype: np.dtype[np.void] | None = None  # of the last batch
+        self._dtype: np.dtype[np.void] | None = None
         self._pid = os.getpid()
         self._closed = False
         try:
@@ -46,9 +46,7 @@ class Consumer:
 
     @property
     def dtype(self) -> np.dtype[np.void] | None:
-        """The dtype of the last batch; before the first one, of the oldest segment; None if there is none."""
-        if self._dtype is None and self._drains:
-            return _dtype(self._drains[0])
+        """Of the last batch, or before that of the oldest segment; None before the first segment."""
         return self._dtype
 
     def read(self, max_records: int | None = None) -> npt.NDArray[np.void]:
@@ -115,6 +113,8 @@ class Consumer:
         for name in names - self._aside - {drain.segment.name for drain in self._drains}:
             self._attach(name)
         self._drains.sort(key=lambda drain: int(drain.segment.header.created_ns))
+        if self._dtype is None and self._drains:
+            self._dtype = _dtype(self._drains[0])
         self._listed = changed if abs(time.time_ns() - changed) > YOUNG_NS else -1
 
     def _attach(self, name: str) -> None:
@@ -164,8 +164,7 @@ class Consumer:
 
     def _joined(self, batches: list[npt.NDArray[np.void]]) -> npt.NDArray[np.void]:
         if not batches:
-            dtype = self.dtype
-            return np.empty(0, np.dtype([]) if dtype is None else dtype)
+            return np.empty(0, np.dtype([]) if self._dtype is None else self._dtype)
         self._dtype = batches[0].dtype
         if len(batches) == 1:
             return batches[0]

@@ -6,6 +6,7 @@ A schema is stored in its segment as JSON, so the reader needs no code of the pr
 import json
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -92,7 +93,7 @@ class Metric:
                 raise ValueError(f"buckets of {self.name}: a {self.kind} has none")
             return
         bounds = self.buckets
-        rising = all(low < high for low, high in zip(bounds, bounds[1:], strict=False))
+        rising = all(low < high for low, high in pairwise(bounds))
         if not rising or not all(np.isfinite(bounds)) or len(bounds) > MAX_BUCKETS:
             raise ValueError(f"buckets of {self.name}: expected at most {MAX_BUCKETS} finite rising bounds, got {bounds}")
 
@@ -216,6 +217,12 @@ class Schema:
         if role.role == "label" and kind not in "Sbiu":
             raise ValueError(f"field {name!r} is a label: expected a byte string or an integer")
 
+    def fields(self) -> list[tuple[str, np.dtype[Any], int]]:
+        """(name, dtype, offset) of each field, in order."""
+        assert self.dtype.names is not None
+        assert self.dtype.fields is not None
+        return [(name, *self.dtype.fields[name][:2]) for name in self.dtype.names]
+
     @property
     def metric_fields(self) -> tuple[str, ...]:
         return tuple(name for name, role in self.roles.items() if role.role in NUMERIC_ROLES)
@@ -244,9 +251,8 @@ class Schema:
         return made
 
     def to_json(self) -> bytes:
-        fields = self.dtype.fields or {}
         stored = {
-            "fields": [[name, fields[name][0].str, fields[name][1]] for name in self.dtype.names or ()],
+            "fields": [[name, item.str, offset] for name, item, offset in self.fields()],
             "itemsize": self.dtype.itemsize,
             "roles": {name: asdict(role) for name, role in self.roles.items()},
             "events": self.events,
@@ -303,16 +309,18 @@ def _dtype_of(fields: list[list[Any]], itemsize: int) -> np.dtype[np.void]:
 
 def check_dtype(dtype: Any) -> np.dtype[np.void]:
     """The dtype as numpy has it; ValueError unless it is flat, of fixed width and at most 64 KiB."""
-    dtype = np.dtype(dtype)
-    if dtype.names is None or dtype.fields is None:
-        raise ValueError(f"dtype {dtype}: expected a structured dtype, such as np.dtype([('ts', '<u8')])")
-    if not 0 < dtype.itemsize <= MAX_RECORD_SIZE:
-        raise ValueError(f"records of {dtype.itemsize:,} bytes: expected 1 to {MAX_RECORD_SIZE:,}")
-    for name in dtype.names:
-        item = dtype.fields[name][0]
+    checked: np.dtype[np.void] = np.dtype(dtype)
+    if checked.names is None or checked.fields is None:
+        raise ValueError(f"dtype {checked}: expected a structured dtype, such as np.dtype([('ts', '<u8')])")
+    if not 0 < checked.itemsize <= MAX_RECORD_SIZE:
+        raise ValueError(f"records of {checked.itemsize:,} bytes: expected 1 to {MAX_RECORD_SIZE:,}")
+    for name in checked.names:
+        item = checked.fields[name][0]
         if item.hasobject or item.kind not in _FIELD_KINDS or item.subdtype is not None or item.names is not None:
-            raise ValueError(f"field {name!r} is {item}: expected booleans, integers, floats, times or fixed-width "
-                             "strings; no objects, nested fields or sub-arrays")
+            raise ValueError(
+                f"field {name!r} is {item}: expected booleans, integers, floats, times or fixed-width strings; "
+                "no objects, nested fields or sub-arrays"
+            )
         if not item.isnative:
             raise ValueError(f"field {name!r} is {item}: expected native byte order")
-    return dtype
+    return checked

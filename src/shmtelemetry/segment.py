@@ -193,10 +193,10 @@ class Segment(shared_memory.SharedMemory):
         """Unmap it, which releases its lock. The file stays."""
         if self._buf is not None:
             self._buf.release()
-            self._buf = None
+            self._buf = None  # type: ignore[assignment]  # as SharedMemory.close does
         if self._mmap is not None:
             self._mmap.close()
-            self._mmap = None
+            self._mmap = None  # type: ignore[assignment]
 
     def unlink(self) -> None:
         """Remove the file, if the name still stands for this segment."""

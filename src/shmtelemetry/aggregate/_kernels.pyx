@@ -240,7 +240,7 @@ cdef int recover(Core *core) except -1:
 
 # ---- records → series ----
 
-cdef inline uint64_t epoch_ns(const Batch *batch, uint64_t ticks) noexcept nogil:
+cdef uint64_t epoch_ns(const Batch *batch, uint64_t ticks) noexcept nogil:
     return batch.anchor_ns + <int64_t>(<double><int64_t>(ticks - batch.anchor_ticks) * batch.tick_ns)
 
 
@@ -562,11 +562,11 @@ def copy_state(const unsigned char[::1] state, unsigned char[::1] to, const uint
     """
     cdef const unsigned char *base = &state[0]
     cdef uint64_t size = min(state.shape[0], to.shape[0])
-    cdef Py_ssize_t at, attempt, unstable = 0
+    cdef Py_ssize_t at, _, unstable = 0
     with nogil:
         for at in range(series.shape[0]):
             # The reader's loop rests for a moment at least every millisecond, so this ends soon.
-            for attempt in range(ATTEMPTS):
+            for _ in range(ATTEMPTS):
                 if copy_series(&to[0], base, size, series[at], classic_lengths[at], distributions):
                     break
             else:

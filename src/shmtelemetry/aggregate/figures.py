@@ -2,14 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
 from ..layout import LAYOUT_VERSION
 from ..schema import Metric
+from ..version import VERSION
 from .series import SLOT_LIVE
-from .snapshot import Family, Floats, Labels, ProducerTotals
+from .snapshot import Counts, Family, Floats, Labels, ProducerTotals
 
 REASONS = ("full", "timeout", "no_ring")
 LAG = Metric(
@@ -71,7 +71,7 @@ def _family(
 
 def families(header: np.void, found: Mapping[str, ProducerTotals]) -> Iterator[tuple[str, Family]]:
     """Own figures, in the state's words."""
-    by_name = {(name,): producer for name, producer in found.items()}
+    by_name: dict[tuple[str, ...], ProducerTotals] = {(name,): producer for name, producer in found.items()}
     yield _family("counter", "shmtel_records_total", "Records that the reader took from rings.", ("producer",),
                   {key: producer.consumed for key, producer in by_name.items()})
     yield _family("counter", "shmtel_dropped_records_total", "Records that were not written, by reason.",
@@ -87,7 +87,7 @@ def families(header: np.void, found: Mapping[str, ProducerTotals]) -> Iterator[t
                   {key: producer.capacity for key, producer in live.items()})
     yield _family("gauge", "shmtel_ring_used_records", "Records in rings when the reader last looked.", ("producer",),
                   {key: producer.in_ring for key, producer in live.items()})
-    states = {
+    states: dict[tuple[str, ...], float] = {
         ("live",): sum(producer.live for producer in found.values()),
         ("foreign",): int(header["foreign"]),
         ("quarantined",): int(header["quarantined"]),
@@ -99,14 +99,17 @@ def families(header: np.void, found: Mapping[str, ProducerTotals]) -> Iterator[t
     yield _family("counter", "shmtel_conflicting_metrics_total", "Definitions that disagree with an earlier one.", (),
                   {(): int(header["invalid_metrics"])})
     yield _family("gauge", "shmtel_build_info", "Always 1.", ("version", "layout"),
-                  {(_version(), str(LAYOUT_VERSION)): 1})
+                  {(VERSION, str(LAYOUT_VERSION)): 1})
 
 
-def _version() -> str:
-    try:
-        return version("shmtelemetry")
-    except PackageNotFoundError:
-        return "unknown"
+def _merge(how: str, values: Floats, times: Counts) -> float:
+    if how == "sum":
+        return float(values.sum())
+    if how == "min":
+        return float(values.min())
+    if how == "max":
+        return float(values.max())
+    return float(values[int(np.argmax(times))])  # of several segments of one producer the newest
 
 
 def merged_gauge(metric: Metric, labels: Labels, entries: np.ndarray, created: Floats) -> Family:
@@ -115,11 +118,7 @@ def merged_gauge(metric: Metric, labels: Labels, entries: np.ndarray, created: F
     for at, key in enumerate(labels):
         groups[key[:-1] if metric.merge == "all" else key[:-2]].append(at)
     values, times = entries["value"], entries["time_ns"]
-    merge = {"sum": np.sum, "min": np.min, "max": np.max}.get(metric.merge)
-    merged = [
-        float(merge(values[parts])) if merge else float(values[parts[int(np.argmax(times[parts]))]])
-        for parts in groups.values()
-    ]
+    merged = [_merge(metric.merge, values[parts], times[parts]) for parts in groups.values()]
     names = (*metric.labels, "producer") if metric.merge == "all" else metric.labels
     began = np.array([created[parts].min() for parts in groups.values()], np.float64)
     return Family(metric, names, tuple(groups), np.array(merged, np.float64), began)

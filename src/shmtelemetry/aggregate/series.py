@@ -8,7 +8,7 @@
 The dtypes are the structures of _kernels.pxd; a test compares their sizes.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,6 +17,12 @@ VERSION: Final = 1
 HEADER_SIZE: Final = 6 * 4096
 BLOCK: Final = 64
 PAGE_BUCKETS: Final = 32  # counts of an exponential page: one octave at scale 5
+
+
+def field_offset(dtype: np.dtype[np.void], name: str) -> int:
+    """Where a field of a structure begins, in bytes."""
+    assert dtype.fields is not None
+    return int(dtype.fields[name][1])
 
 
 def _dtype(*fields: tuple[str, str] | tuple[str, str, int]) -> np.dtype[np.void]:
@@ -59,8 +65,8 @@ KINDS: Final = {"counter": 0, "gauge": 1, "histogram": 2, "total": 3}
 class Table:
     """An array that grows by chunks: the header's table holds each chunk's offset, so nothing ever moves."""
 
-    def __init__(self, count_field: str, table_offset: int, chunks: int, chunk_length: int, dtype: np.dtype) -> None:
-        self.count_offset = int((HEADER.fields or {})[count_field][1])
+    def __init__(self, count_field: str, table_offset: int, chunks: int, chunk_length: int, dtype: np.dtype[Any]) -> None:
+        self.count_offset = field_offset(HEADER, count_field)
         self.table_offset, self.chunks, self.chunk_length, self.dtype = table_offset, chunks, chunk_length, dtype
 
     @property

@@ -15,9 +15,9 @@ from ..schema import Metric
 from . import series as layout
 from ._kernels import Store
 from .figures import LAG
-from .series import FOLD, HEADER, METRICS, NAMES, SERIES, SERIES_TABLE, SLOTS, Table
+from .series import FOLD, HEADER, METRICS, NAMES, SERIES, SERIES_TABLE, SLOTS, Table, field_offset
 from .snapshot import Snapshot
-from .view import View, encode_labels, field_offset
+from .view import View, encode_labels
 
 logger = logging.getLogger("shmtelemetry")
 

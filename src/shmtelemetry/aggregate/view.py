@@ -11,14 +11,10 @@ from ..schema import Metric
 from . import figures
 from ._kernels import copy_state
 from .histogram import histogram_value
-from .series import HEADER, METRICS, NAMES, SERIES, SERIES_TABLE, SLOTS, Table
+from .series import HEADER, METRICS, NAMES, SERIES, SERIES_TABLE, SLOTS, Table, field_offset
 from .snapshot import Family, HistogramValue, Labels, Snapshot
 
 Bytes = npt.NDArray[np.uint8]
-
-
-def field_offset(dtype: np.dtype[np.void], name: str) -> int:
-    return int((dtype.fields or {})[name][1])
 
 
 def encode_labels(values: tuple[str, ...]) -> bytes:
@@ -183,4 +179,5 @@ class View:
 def rows(copied: Bytes, offsets: npt.NDArray[np.uint64], length: int) -> npt.NDArray[np.uint64]:
     """The `length` bytes at each offset, as u8 words: shape (len(offsets), length / 8)."""
     words = copied[: len(copied) // 8 * 8].view(np.uint64)
-    return words[(offsets // 8)[:, None] + np.arange(length // 8, dtype=np.uint64)]
+    found: npt.NDArray[np.uint64] = words[(offsets // 8)[:, None] + np.arange(length // 8, dtype=np.uint64)]
+    return found

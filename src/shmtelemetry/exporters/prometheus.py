@@ -63,6 +63,24 @@ class Exposition:
         return written
 
 
+def negotiate(accept: str) -> tuple[bool, str]:
+    """Whether a scraper with this Accept header gets OpenMetrics, and the content type.
+
+    As prometheus_client does it: the first format that is known, whatever its weight, else text 0.0.4.
+    Names of metrics are plain ASCII, so either escaping leaves them as they are.
+    """
+    for item in accept.split(","):
+        kind, *parameters = (part.strip() for part in item.split(";"))
+        wanted = dict(part.split("=", 1) for part in parameters if "=" in part)
+        version = wanted.get("version", "")
+        if kind == "application/openmetrics-text" and not version:
+            return True, OPENMETRICS
+        if version == "1.0.0" and kind in ("application/openmetrics-text", "text/plain"):
+            escaping = "allow-utf-8" if wanted.get("escaping") == "allow-utf-8" else "underscores"
+            return kind != "text/plain", f"{kind}; version=1.0.0; charset=utf-8; escaping={escaping}"
+    return False, TEXT
+
+
 @dataclass(frozen=True, slots=True)
 class _Written:
     """What stays the same of one family until a series comes or goes."""

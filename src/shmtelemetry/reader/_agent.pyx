@@ -530,7 +530,7 @@ cdef class Agent:
         cdef uint64_t high = SHMTEL_LOAD_ACQUIRE(&self.high)
         cdef uint64_t begin = self.scanned, last = 0
         cdef Ring *ring
-        cdef int pause
+        cdef int _
         self.fullest = 0.0
         for at in range(high):
             ring = &self.rings[(begin + at) % high]
@@ -550,7 +550,7 @@ cdef class Agent:
             if status == ENDING and taken == 0 and ring.status == ENDING:
                 self.finish(ring)
             if taken >= BATCH:  # a moment of rest for those who copy series meanwhile
-                for pause in range(64):
+                for _ in range(64):
                     RELAX()
         self.scanned = (begin + last + 1) % high if looks > SCAN else 0
         self.drained += count

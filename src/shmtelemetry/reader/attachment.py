@@ -122,26 +122,27 @@ class RecordPlan:
         schema: Schema = segment.schema
         self._state, self._segment = state, segment
         metrics = schema.metrics(segment.producer)
-        fields = schema.dtype.fields or {}
-        self.columns = []
+        fields = {name: (item, offset) for name, item, offset in schema.fields()}
+        self.columns: list[tuple[int, str, int, int, float, float, Buckets]] = []
         self._metrics: list[int] = []
         self._totals: list[bool] = []
-        for name, (metric, *scale) in metrics.items():
+        for name, (metric, factor, divisor) in metrics.items():
             number = state.define(metric)
             if number is None:
                 continue
             role = schema.roles[name].role
-            item, offset = fields[name][:2]
+            item, offset = fields[name]
             bounds = Buckets(state.metrics[number].buckets)
-            self.columns.append((offset, item.kind, item.itemsize, KINDS[role], *scale, bounds))
+            self.columns.append((offset, item.kind, item.itemsize, KINDS[role], factor, divisor, bounds))
             self._metrics.append(number)
             self._totals.append(role == "total")
-        self._labels = [(name, *fields[name][:2]) for name in schema.label_fields]
+        self._labels = [(name, *fields[name]) for name in schema.label_fields]
         times = [name for name, role in schema.roles.items() if role.role == "time"]
         self._time_offset = fields[times[0]][1] if times else -1
         unit = schema.roles[times[0]].unit if times else None
         self._time_ns = round(SECONDS_PER[unit or "ns"] * 1e9)
         self._folds = 0
+        self._known_folds: dict[int, int] = {}  # number of the series → index of its fold
 
     def install(self, agent: Agent, number: int) -> None:
         labels = [(offset, item.itemsize) for _, item, offset in self._labels]
@@ -149,7 +150,6 @@ class RecordPlan:
 
     def restore(self, agent: Agent, number: int, slot: int) -> None:
         """Nothing but the totals' last values has to survive a reader: their folds name their series."""
-        self._known_folds: dict[int, int] = {}
         entry = self._state.entry(SLOTS, slot)
         for at in range(int(entry["folds_capacity"])):
             key = int.from_bytes(self._state.block(int(entry["folds"]) + at * FOLD.itemsize, 8), "little")

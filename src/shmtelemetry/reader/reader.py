@@ -17,7 +17,7 @@ from .. import layout
 from ..errors import ReaderBusyError, SegmentError, ShmtelError
 from ..liveness import lock
 from ..segment import DIRECTORY, Segment, attach, check_name
-from ..aggregate.series import SERIES_TABLE, SLOT_ENDED, SLOTS
+from ..aggregate.series import SERIES_TABLE, SLOT_ENDED
 from ..aggregate.snapshot import Snapshot
 from ..aggregate.state import State, read_view, state_path
 from ..aggregate.view import View
@@ -230,15 +230,16 @@ class Reader:
             return True
         deadline = time.monotonic() + timeout
         self._discovery.forget_time()
-        for count in (lambda: self._rounds, lambda: self._agent.turned):
-            # The next to end may have begun before the call, the one after it has not.
-            wanted = count() + 2
-            while count() < wanted:
-                if time.monotonic() >= deadline:
-                    return False
-                self._wake()
-                time.sleep(0.0005)
-        return not self._agent.wanting_rings()
+        # Of rounds and turns, the next to end may have begun before the call; the one after it has not.
+        rounds, turns = self._rounds + 2, None
+        while turns is None or self._agent.turned < turns or self._agent.wanting_rings():
+            if time.monotonic() >= deadline:
+                return False
+            if turns is None and self._rounds >= rounds:
+                turns = self._agent.turned + 2
+            self._wake()
+            time.sleep(0.0005)
+        return True
 
     def settle(self, timeout: float = 10.0) -> bool:
         """Wait until every ended producer is drained and its segment unlinked; False if time ran out."""

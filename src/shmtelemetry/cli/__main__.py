@@ -1,0 +1,5 @@
+"""python -m shmtelemetry.cli"""
+
+from . import main
+
+main(prog_name="shmtel")

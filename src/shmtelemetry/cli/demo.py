@@ -1,0 +1,36 @@
+"""shmtel demo"""
+
+import click
+
+from . import options
+
+
+@click.command("demo")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="How long; by default until Ctrl-C.",
+)
+@options.listen
+@click.option("--rate", type=click.IntRange(min=1), metavar="R", help="Market data messages a second.")
+@options.as_json
+def command(seconds: float | None, listen: str, rate: int | None, as_json: bool) -> int:
+    """A trading system of real processes, its reader and its metrics, in one command.
+
+    Prints a line a second, and in the end what became of every record. Ends after --seconds, or on Ctrl-C.
+    Exits 0 if all records are accounted for.
+
+    \b
+    Example:
+      shmtel demo --seconds 10 --listen 127.0.0.1:0
+
+    With --json the last line is an object with the keys producers (a list, with the account of each),
+    records_per_second and metrics_url; all else goes to stderr.
+    """
+    from ..demo.run import DEFAULT_RATE, run_demo
+    from ..listen import parse_listen
+
+    with options.wrong_use():
+        parse_listen(listen)
+    return run_demo(seconds, listen, rate or DEFAULT_RATE, as_json)

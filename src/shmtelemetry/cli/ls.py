@@ -1,0 +1,146 @@
+"""shmtel ls"""
+
+import json
+import os
+import time
+from typing import Any
+
+import click
+
+from . import options
+
+COLUMNS = ("namespace", "producer", "pid", "alive", "records", "bytes", "uid", "policy", "age", "reader")
+
+
+@click.command("ls")
+@click.option(
+    "--namespace",
+    metavar="NS",
+    envvar="SHMTEL_NAMESPACE",
+    show_envvar=True,
+    help="Only the segments of this namespace; by default all.",
+)
+@options.as_json
+def command(namespace: str | None, as_json: bool) -> None:
+    """List the segments in shared memory, broken ones with their error.
+
+    \b
+    Keys of --json, one object a segment:
+      name            of the segment in /dev/shm
+      namespace       and
+      producer        who it belongs to
+      pid, uid        of the process that made it, and the user that owns it
+      alive           whether that process can still write
+      in_ring         records that wait in the ring
+      capacity        records that the ring holds
+      bytes           of shared memory
+      policy          drop_newest, block or overwrite_oldest: what happens when the ring is full
+      age_seconds     since it was made
+      reader          pid of who drains it, or null
+      error           why it cannot be read, or null; if not null, what is not known is null
+
+    \b
+    Example:
+      shmtel ls --namespace bot-a
+      shmtel ls --json | jq '.[] | select(.reader == null).producer'
+    """
+    from ..segment import check_name, segment_names
+
+    if namespace is not None:
+        with options.wrong_use():
+            check_name("namespace", namespace)
+    names = segment_names(namespace)
+    rows = sorted((row for row in map(describe, names) if row), key=_order)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    elif rows:
+        click.echo("\n".join(_table(rows)))
+    else:
+        click.echo("no segments")
+
+
+def describe(name: str) -> dict[str, Any] | None:
+    """One segment, in the keys that the help explains; None if it has gone meanwhile."""
+    from .. import layout
+    from ..errors import SegmentError
+    from ..segment import DIRECTORY, attach, parse_name
+
+    namespace, producer, _ = parse_name(name) or ("", "", "")
+    keys = ("pid", "uid", "alive", "in_ring", "capacity", "bytes", "policy", "age_seconds", "reader", "error")
+    row = {"name": name, "namespace": namespace, "producer": producer} | dict.fromkeys(keys)
+    path = os.path.join(DIRECTORY, name)
+    try:
+        status = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    row |= {"uid": status.st_uid, "bytes": status.st_size}
+    try:
+        segment = attach(name)
+    except SegmentError as error:
+        return row | {"error": str(error)} if os.path.lexists(path) else None
+    try:
+        header, load = segment.header, segment.mapping.load
+        read = load(header.reader_offset + layout.READ_POSITION)
+        written = load(header.producer_offset + layout.WRITE_POSITION)
+        reader = load(header.reader_offset + layout.READER_PID)
+        return row | {
+            "pid": header.pid,
+            "alive": segment.alive(),
+            "in_ring": min((written - read) % 2**64, header.capacity),
+            "capacity": header.capacity,
+            "policy": next(policy for policy, number in layout.POLICIES.items() if number == header.policy),
+            "age_seconds": round(max(0.0, time.time() - header.created_ns / 1e9), 3),
+            "reader": reader if _is_consumed(path) else None,
+        }
+    finally:
+        segment.close()
+
+
+def _is_consumed(path: str) -> bool:
+    """Whether somebody drains it: a pid that a killed reader left in it says nothing."""
+    from .. import layout
+    from ..liveness import is_locked
+
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return is_locked(fd, layout.LOCK_CONSUMER)
+    finally:
+        os.close(fd)
+
+
+def _order(row: dict[str, Any]) -> tuple[str, str, float]:
+    return row["namespace"], row["producer"], -(row["age_seconds"] or 0)
+
+
+def _table(rows: list[dict[str, Any]]) -> list[str]:
+    lines = [COLUMNS, *map(_cells, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    texts = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+    return [
+        text if row is None or not row["error"] else f"{text}  {row['error']}"
+        for text, row in zip(texts, [None, *rows], strict=True)
+    ]
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    known = row["error"] is None
+    shown = row | {
+        "alive": ("yes" if row["alive"] else "no") if known else None,
+        "records": f"{row['in_ring']:,}/{row['capacity']:,}" if known else "broken",
+        "bytes": f"{row['bytes']:,}",
+        "age": _duration(row["age_seconds"]) if known else None,
+    }
+    return tuple("-" if shown[column] is None else str(shown[column]) for column in COLUMNS)
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.1f}{unit}"
+    return f"{seconds:.1f}s"

@@ -1,0 +1,88 @@
+"""shmtel reader"""
+
+import logging
+import signal
+import threading
+from types import FrameType
+
+import click
+
+from . import options
+
+
+@click.command("reader")
+@options.namespace
+@options.listen
+@click.option(
+    "--interval",
+    type=float,
+    metavar="SECONDS",
+    envvar="SHMTEL_INTERVAL",
+    show_envvar=True,
+    help="Longest sleep between polls, less than 1; by default 1 ms with traffic and 4 ms without.",
+)
+@click.option("--once", is_flag=True, help="Drain, print the text exposition, and exit.")
+@click.option(
+    "--ephemeral",
+    is_flag=True,
+    envvar="SHMTEL_EPHEMERAL",
+    show_envvar=True,
+    help="Forget all totals at the end.",
+)
+@click.option(
+    "--insecure",
+    is_flag=True,
+    envvar="SHMTEL_INSECURE",
+    show_envvar=True,
+    help="Let --listen be an address that others can reach, without any protection.",
+)
+def command(
+    namespace: str, listen: str, interval: float | None, once: bool, ephemeral: bool, insecure: bool
+) -> None:
+    """Drain a namespace, and serve what it aggregates for Prometheus.
+
+    Serves /metrics, /health, /health/ready and /health/live, and prints where. SIGTERM and SIGINT drain what
+    is published, keep the totals for the next reader, and exit 0. There is one reader a namespace: a second
+    one exits 1 and names the pid of the first.
+
+    \b
+    Example:
+      shmtel reader --namespace bot-a --listen 127.0.0.1:8000
+      shmtel reader --namespace bot-a --once
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    if once:
+        _print_once(namespace, ephemeral, interval)
+    else:
+        _serve(namespace, listen, ephemeral, interval, insecure)
+
+
+def _print_once(namespace: str, ephemeral: bool, interval: float | None) -> None:
+    from ..exporters.prometheus import expose
+    from ..reader import Reader
+
+    with options.wrong_use():
+        reader = Reader(namespace, ephemeral=ephemeral, interval=interval)
+    with reader:
+        reader.poll()
+        click.echo(expose(reader.snapshot(distributions=False)), nl=False)
+
+
+def _serve(namespace: str, listen: str, ephemeral: bool, interval: float | None, insecure: bool) -> None:
+    from ..sidecar import Sidecar
+
+    ended = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        ended.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with options.wrong_use():
+            sidecar = Sidecar(namespace, listen, ephemeral, interval, insecure)
+        with sidecar:
+            click.echo(f"listening on {sidecar.url}")
+            ended.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
