@@ -55,9 +55,7 @@ def idle() -> float:
 
     with reader_process(namespace()) as reader, ExitStack() as producers:
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(
-            resource.RLIMIT_NOFILE, (hard, hard)
-        )  # after the reader began with the usual limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # after the reader began with the usual limit
         dtype = np.dtype(RECORD)
         for number in range(RINGS):
             name = f"bench-{number}"

@@ -76,9 +76,7 @@ def update_readme(path: Path, readme: Path = README) -> None:
     """
     text = readme.read_text() if readme.exists() else ""
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(
-            f"{readme} needs one line {BEGIN!r} and below it one {END!r}: add them where tables go"
-        )
+        raise ValueError(f"{readme} needs one line {BEGIN!r} and below it one {END!r}: add them where tables go")
     before, _, rest = text.partition(BEGIN)
     after = rest.partition(END)[2]
     source = path.resolve().relative_to(machine.ROOT).as_posix()
@@ -91,9 +89,7 @@ def main() -> int:
     if len(sys.argv) > 1:
         path = Path(sys.argv[1])
     else:
-        results = sorted(
-            (machine.ROOT / "bench_results").glob("*.json"), key=lambda file: file.stat().st_mtime
-        )
+        results = sorted((machine.ROOT / "bench_results").glob("*.json"), key=lambda file: file.stat().st_mtime)
         if not results:
             print("bench_results/ holds no results: run make bench first", file=sys.stderr)
             return 1

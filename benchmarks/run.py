@@ -70,7 +70,11 @@ def main() -> int:
     path = RESULTS / f"{now:%Y-%m-%d}-{commit}.json"
     path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     print(f"wrote {path.relative_to(machine.ROOT)}")
-    report.update_readme(path)
+    try:
+        report.update_readme(path)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 

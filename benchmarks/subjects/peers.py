@@ -135,9 +135,7 @@ def zeromq(calls: int = SLOW_CALLS) -> Iterator[Timing]:
         receiver = multiprocessing.get_context("spawn").Process(target=_pull, args=(address,))
         receiver.start()
         socket.send(bytes(24))
-        yield Timing(
-            "send(record)", {"send": socket.send, "record": bytes(24)}, calls, before_round=_let_drain
-        )
+        yield Timing("send(record)", {"send": socket.send, "record": bytes(24)}, calls, before_round=_let_drain)
         socket.send(b"")
         receiver.join()
 

@@ -29,7 +29,7 @@ from .errors import SegmentError
 from .liveness import is_locked
 from .producer import DEFAULT_CAPACITY, Setup, Stats, check_options, close_at_exit, warn_once
 from .schema import Schema
-from .segment import attach
+from .segment import attach, check_group
 
 cdef extern from "<sys/mman.h>" nogil:
     int madvise(void *address, size_t length, int advice)
@@ -88,7 +88,7 @@ cdef class Producer:
         if setup is None:
             schema = dtype if isinstance(dtype, Schema) else Schema(dtype)
             schema.metrics(str(name))  # a metric that cannot be is an error here, not in the reader
-            setup = Setup(namespace, name, schema, capacity, policy, mode, group)
+            setup = Setup(namespace, name, schema, capacity, policy, mode, check_group(group))
         self.setup = setup
         self.timeout = -1.0 if timeout is None else timeout
         self.accepted = setup.schema.dtype

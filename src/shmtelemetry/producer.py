@@ -12,7 +12,7 @@ from . import config, layout
 from ._clock import clock_kind
 from .errors import SegmentError
 from .schema import Schema
-from .segment import Segment, check_capacity, check_group, check_name, create, usable
+from .segment import Segment, check_capacity, check_name, create, usable
 
 DEFAULT_CAPACITY = 65536
 FURTHER_CAPACITY = 8192  # of the rings of forked children: Docker's /dev/shm has 64 MiB
@@ -57,7 +57,7 @@ class Setup:
     capacity: int = DEFAULT_CAPACITY
     policy: str = "drop_newest"
     mode: int = 0o600
-    group: str | int | None = None
+    group: int | None = None
     flags: int = 0
     start_position: int = 0
     catalogue: bytearray = field(default_factory=bytearray)  # all definitions so far, with empty cells
@@ -67,7 +67,6 @@ class Setup:
         check_name("namespace", self.namespace)
         check_name("producer", self.name)
         check_capacity(self.capacity)
-        self.group = check_group(self.group)
 
     def enabled(self) -> bool:
         """Whether rings can and shall be opened; if not, the producer does nothing, after one warning."""

@@ -11,6 +11,7 @@ from ._instruments import Counter, Gauge, Handle, Histogram
 from ._ring import Producer
 from .producer import DEFAULT_CAPACITY, Setup, Stats
 from .schema import SAMPLE, Metric, Schema, metric
+from .segment import check_group
 
 MAX_LABEL_LENGTH = 4096  # bytes of one label value
 
@@ -104,7 +105,7 @@ class Telemetry:
     ) -> None:
         self.name, self.namespace = name, namespace
         flags = layout.FLAG_INSTRUMENTS
-        setup = Setup(namespace, name, Schema(SAMPLE), capacity, mode=mode, group=group, flags=flags)
+        setup = Setup(namespace, name, Schema(SAMPLE), capacity, mode=mode, group=check_group(group), flags=flags)
         self._producer = Producer(name, SAMPLE, setup=setup)
         self._lock = _definitions_lock()
         self._instruments: dict[str, tuple[Metric, Any]] = {}

@@ -24,9 +24,7 @@ class NaiveBook:
 
     orders: list[RestingOrder] = field(default_factory=list)
 
-    def submit(
-        self, order_id: int, side: int, quantity: int, price: int | None, immediate: bool
-    ) -> list[Fill]:
+    def submit(self, order_id: int, side: int, quantity: int, price: int | None, immediate: bool) -> list[Fill]:
         fills = []
         while quantity and (maker := self._best_against(side, price)) is not None:
             traded = min(quantity, maker.quantity)

@@ -167,9 +167,7 @@ def test_an_account_holds_when_every_record_is_somewhere() -> None:
         (None, totals(attempted=101)),
     ],
 )
-def test_an_account_does_not_hold_when_a_record_is_missing_or_one_too_many(
-    report: Report | None, read: Any
-) -> None:
+def test_an_account_does_not_hold_when_a_record_is_missing_or_one_too_many(report: Report | None, read: Any) -> None:
     account = settle_account(read, report)
     assert not account.holds
     assert table([account]).splitlines()[1].endswith("NO")

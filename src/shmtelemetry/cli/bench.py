@@ -17,6 +17,7 @@ import timeit
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 CALLS = 50_000  # of one round: below a ring's default capacity, so that no round meets a full ring
@@ -124,9 +125,7 @@ def _capacity(records: int) -> int:
 def _prove_nothing_lost(stats: Any) -> None:
     lost = sum(stats.dropped.values()) + stats.coalesced + stats.rejected
     if lost:
-        raise RuntimeError(
-            f"{lost} records met a full ring, another path than the one to time: take fewer calls"
-        )
+        raise RuntimeError(f"{lost} records met a full ring, another path than the one to time: take fewer calls")
 
 
 @contextmanager
@@ -265,11 +264,9 @@ def run_bench() -> dict[str, Any]:
     Returns:
         `machine` (facts), `emit` (label → nanoseconds a call) and `drain` (label → million records/s).
     """
-    from shmtelemetry import __version__
-
     machine = {"python": platform.python_version(), "kernel": platform.release(), "cores": os.cpu_count()}
     return {
-        "machine": {"shmtelemetry": __version__, **machine},
+        "machine": {"shmtelemetry": version("shmtelemetry"), **machine},
         "emit": {label_of(subject): min(measure_fresh(name_of(subject))) for subject in EMITS},
         "drain": {label_of(subject): 1e3 / min(measure_fresh(name_of(subject))) for subject in DRAINS},
     }

@@ -111,9 +111,7 @@ class ExecutionEngine:
         self._rejected = metrics.submitted.labels("rejected")
         self._rate_limited = metrics.api_failures.labels("rate_limit")
         self._open_orders = tel.gauge("execution_engine_open_orders", "Orders resting at the venue.")
-        self._batch = tel.histogram(
-            "execution_engine_batch_duration_seconds", "Time to work through one batch."
-        )
+        self._batch = tel.histogram("execution_engine_batch_duration_seconds", "Time to work through one batch.")
         self._market_ids = count(-1, -1)
         self._open: dict[int, _OpenOrder] = {}
         self._expiries: deque[tuple[int, int]] = deque()  # batch after which an order ends, order number
@@ -197,9 +195,7 @@ class ExecutionEngine:
         venue.filled[order.side].emit(fill.quantity)
         venue.slippage.emit(order.side * (fill.price - venue.mid) / venue.mid)
         self.emits += 3
-        self._executions.append(
-            Execution(order.order_id, order.instrument, order.side, fill.quantity, fill.price)
-        )
+        self._executions.append(Execution(order.order_id, order.instrument, order.side, fill.quantity, fill.price))
         if open_order.left == 0:
             self._close(order.order_id)
 

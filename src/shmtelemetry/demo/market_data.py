@@ -40,12 +40,8 @@ class _Metrics:
             labels=("operation",),
         )
         self.orders = tel.gauge("market_data_book_orders", "Orders resting in the book.", labels=_PER_SYMBOL)
-        self.levels = tel.gauge(
-            "market_data_book_levels", "Price levels of one side of the book.", labels=_PER_SIDE
-        )
-        self.depth = tel.gauge(
-            "market_data_book_depth_shares", "Shares resting on one side.", labels=_PER_SIDE
-        )
+        self.levels = tel.gauge("market_data_book_levels", "Price levels of one side of the book.", labels=_PER_SIDE)
+        self.depth = tel.gauge("market_data_book_depth_shares", "Shares resting on one side.", labels=_PER_SIDE)
         self.best = tel.gauge("market_data_best_price_usd", "Best price of one side.", labels=_PER_SIDE)
         self.spread = tel.gauge("market_data_spread_usd", "Best ask less best bid.", labels=_PER_SYMBOL)
         self.imbalance = tel.gauge(
@@ -53,16 +49,10 @@ class _Metrics:
             "Bid less ask quantity at the best prices, by their sum: 1 is all bid, -1 all ask.",
             labels=_PER_SYMBOL,
         )
-        self.quotes = tel.counter(
-            "market_data_quotes_total", "Changes of a best price or size.", labels=_PER_SYMBOL
-        )
+        self.quotes = tel.counter("market_data_quotes_total", "Changes of a best price or size.", labels=_PER_SYMBOL)
         self.trades = tel.counter("market_data_trades_total", "Trades on the market.", labels=_PER_SIDE)
-        self.traded = tel.counter(
-            "market_data_traded_shares_total", "Shares traded on the market.", labels=_PER_SIDE
-        )
-        self.trade_price = tel.gauge(
-            "market_data_trade_price_usd", "Price of the last trade.", labels=_PER_SYMBOL
-        )
+        self.traded = tel.counter("market_data_traded_shares_total", "Shares traded on the market.", labels=_PER_SIDE)
+        self.trade_price = tel.gauge("market_data_trade_price_usd", "Price of the last trade.", labels=_PER_SYMBOL)
         self.trade_size = tel.histogram(
             "market_data_trade_size_shares", "Shares in one trade.", labels=_PER_SYMBOL, buckets=_TRADE_SIZES
         )

@@ -61,6 +61,11 @@ class Platform:
             process.join()
 
     @property
+    def pids(self) -> dict[str, int]:
+        """Name of a service → its process, once started."""
+        return {process.name: process.pid for process in self._processes if process.pid is not None}
+
+    @property
     def sentinels(self) -> list[int]:
         """One a process, ready for ``multiprocessing.connection.wait`` when the process ends."""
         return [process.sentinel for process in self._processes]

@@ -31,18 +31,14 @@ class _Metrics:
     """The metrics of the service; a :class:`_Desk` resolves their labels once."""
 
     def __init__(self, tel: Telemetry) -> None:
-        self.signals = tel.counter(
-            "risk_manager_signals_total", "Signals taken from the bridge.", labels=_PER_SIDE
-        )
+        self.signals = tel.counter("risk_manager_signals_total", "Signals taken from the bridge.", labels=_PER_SIDE)
         self.pretrade = tel.histogram(
             "risk_manager_pretrade_check_latency_us",
             "Time all checks of one order took.",
             labels=_PER_SYMBOL,
             unit="us",
         )
-        self.check = tel.histogram(
-            "risk_manager_check_duration_seconds", "Time one check took.", labels=("check",)
-        )
+        self.check = tel.histogram("risk_manager_check_duration_seconds", "Time one check took.", labels=("check",))
         self.failures = tel.counter(
             "risk_manager_risk_failures_total", "Orders that did not pass a check.", labels=("check",)
         )
@@ -61,12 +57,8 @@ class _Metrics:
         self.realized = tel.gauge(
             "trading_realized_pnl_usd", "Profit of what was bought and sold again.", labels=_PER_SYMBOL
         )
-        self.position = tel.gauge(
-            "trading_position_shares", "Shares held; negative when short.", labels=_PER_SYMBOL
-        )
-        self.mark = tel.gauge(
-            "trading_mark_price_usd", "The price positions are valued at.", labels=_PER_SYMBOL
-        )
+        self.position = tel.gauge("trading_position_shares", "Shares held; negative when short.", labels=_PER_SYMBOL)
+        self.mark = tel.gauge("trading_mark_price_usd", "The price positions are valued at.", labels=_PER_SYMBOL)
 
 
 class _Desk:
@@ -95,16 +87,13 @@ class RiskManager:
         self._account = Account()
         checks = Checks(self._account, limits or Limits())
         self._checks = [
-            (getattr(checks, name), metrics.check.labels(name), metrics.failures.labels(name))
-            for name in CHECK_NAMES
+            (getattr(checks, name), metrics.check.labels(name), metrics.failures.labels(name)) for name in CHECK_NAMES
         ]
         self._desks = [_Desk(metrics, instrument.symbol) for instrument in INSTRUMENTS]
         self._quotes: dict[int, Quote] = {}
         self._last_order_id = 0
         self._open_positions = tel.gauge("trading_open_positions_count", "Instruments with a position.")
-        self._exposure = tel.gauge(
-            "trading_gross_exposure_usd", "Value of all positions, long and short added up."
-        )
+        self._exposure = tel.gauge("trading_gross_exposure_usd", "Value of all positions, long and short added up.")
         self._batch = tel.histogram("risk_manager_batch_duration_seconds", "Time to work through one batch.")
         for _, _, failures in self._checks:
             failures.emit(0.0)  # so that its rate is 0, and not absent
@@ -154,9 +143,7 @@ class RiskManager:
         price = quote.ask if (signal.side == BUY) == immediate else quote.bid
         quantity = _LOT * math.ceil(signal.strength * _LOTS_AT_FULL_STRENGTH)
         self._last_order_id += 1
-        return Order(
-            self._last_order_id, signal.instrument, signal.side, quantity, price, immediate, signal.origin
-        )
+        return Order(self._last_order_id, signal.instrument, signal.side, quantity, price, immediate, signal.origin)
 
     def _passes(self, order: Order) -> bool:
         desk = self._desks[order.instrument]

@@ -83,7 +83,8 @@ def _run(seconds: float | None, listen: str, rate: int, out: TextIO) -> _Outcome
     ):
         platform.start()
         metrics_url = f"{sidecar.url}/metrics"
-        print(f"four services run in namespace {namespace}; metrics: {metrics_url}", file=out, flush=True)
+        pids = ", ".join(f"{name} {pid}" for name, pid in platform.pids.items())
+        print(f"namespace {namespace}, processes: {pids}\nmetrics: {metrics_url}", file=out, flush=True)
         started = time.monotonic()
         platform.go()
         _watch(sidecar, platform, stop_request, seconds, out)
@@ -114,9 +115,7 @@ def _stop_requests() -> Iterator[Connection]:
         requester.close()
 
 
-def _watch(
-    sidecar: Sidecar, platform: Platform, stop_request: Connection, seconds: float | None, out: TextIO
-) -> None:
+def _watch(sidecar: Sidecar, platform: Platform, stop_request: Connection, seconds: float | None, out: TextIO) -> None:
     """Prints a line a second until the time is over, somebody asks to stop, or a service ends by itself."""
     started = time.monotonic()
     end = math.inf if seconds is None else started + seconds

@@ -67,9 +67,7 @@ def run_market_data(namespace: str, parent: Connection, downstream: Connection, 
         _finish("market-data", tel, service, parent, downstream)
 
 
-def run_signal_bridge(
-    namespace: str, parent: Connection, upstream: Connection, downstream: Connection
-) -> None:
+def run_signal_bridge(namespace: str, parent: Connection, upstream: Connection, downstream: Connection) -> None:
     """Turns batches of market data into batches of signals until there are no more."""
     with _producer("signal-bridge", namespace) as tel:
         service = SignalBridge(tel)
@@ -97,9 +95,7 @@ def run_risk_manager(
         _finish("risk-manager", tel, service, parent, downstream)
 
 
-def run_execution_engine(
-    namespace: str, parent: Connection, upstream: Connection, answers: Connection
-) -> None:
+def run_execution_engine(namespace: str, parent: Connection, upstream: Connection, answers: Connection) -> None:
     """Sends batches of orders to the venue and answers each until there are no more."""
     with _producer("execution-engine", namespace) as tel:
         service = ExecutionEngine(tel)

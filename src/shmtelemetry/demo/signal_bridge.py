@@ -28,12 +28,8 @@ class _Metrics:
     """The metrics of the service; a :class:`_Model` resolves their labels once."""
 
     def __init__(self, tel: Telemetry) -> None:
-        self.quotes = tel.counter(
-            "signal_bridge_quotes_total", "Quotes taken from market data.", labels=_PER_SYMBOL
-        )
-        self.trades = tel.counter(
-            "signal_bridge_trades_total", "Trades taken from market data.", labels=_PER_SYMBOL
-        )
+        self.quotes = tel.counter("signal_bridge_quotes_total", "Quotes taken from market data.", labels=_PER_SYMBOL)
+        self.trades = tel.counter("signal_bridge_trades_total", "Trades taken from market data.", labels=_PER_SYMBOL)
         self.features = tel.histogram(
             "signal_bridge_feature_duration_seconds",
             "Time to compute the features of a quote.",
@@ -78,9 +74,7 @@ class _Model:
         self.trade_flow = metrics.trade_flow.labels(symbol)
         self.score = metrics.score.labels(symbol)
         self.strength = metrics.strength.labels(symbol)
-        self.signals = {
-            side: metrics.signals.labels(symbol, name) for side, name in ((BUY, "buy"), (SELL, "sell"))
-        }
+        self.signals = {side: metrics.signals.labels(symbol, name) for side, name in ((BUY, "buy"), (SELL, "sell"))}
 
 
 class SignalBridge:
@@ -93,9 +87,7 @@ class SignalBridge:
         metrics = _Metrics(tel)
         self._models = [_Model(metrics, instrument.symbol) for instrument in INSTRUMENTS]
         self._batch = tel.histogram("signal_bridge_batch_duration_seconds", "Time to work through one batch.")
-        self._gaps = tel.counter(
-            "signal_bridge_sequence_gaps_total", "Batches of market data that never came."
-        )
+        self._gaps = tel.counter("signal_bridge_sequence_gaps_total", "Batches of market data that never came.")
         self._sequence = 0
         self._gaps.emit(0.0)  # so that its rate is 0, and not absent
         self.emits = 1

@@ -1,0 +1,61 @@
+"""What every test has: a namespace of its own, and the duty to leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from multiprocessing import forkserver, resource_tracker
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from shmtelemetry import producer
+
+SHM = Path("/dev/shm")
+
+settings.register_profile("default", deadline=None, max_examples=50)
+settings.register_profile("stress", deadline=None, max_examples=2000)
+settings.load_profile("default")
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A namespace that no other test has."""
+    return f"test-{secrets.token_hex(6)}"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(namespace: str) -> Iterator[None]:
+    """Fails a test that leaves segments of its namespace, or child processes; removes both."""
+    before = child_processes()
+    yield
+    children = child_processes() - before
+    for pid in children:
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    files = sorted(SHM.glob(f"shmtel.{namespace}.*"))
+    for file in files:
+        file.unlink(missing_ok=True)
+    assert not children, f"left behind: child processes {sorted(children)}"
+    assert not files, f"left behind: {', '.join(file.name for file in files)}"
+
+
+@pytest.fixture(autouse=True)
+def warnings_are_said_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is logged once a process is logged once a test."""
+    monkeypatch.setattr(producer, "_warned", set())
+
+
+def child_processes() -> set[int]:
+    """Children of this process, ended ones that nobody waited for included; not those of multiprocessing itself."""
+    found: set[int] = set()
+    for children in Path("/proc/self/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found.update(map(int, children.read_text().split()))
+    helpers = (resource_tracker._resource_tracker, "_pid"), (forkserver._forkserver, "_forkserver_pid")
+    return found - {getattr(helper, name) for helper, name in helpers}

@@ -1,0 +1,46 @@
+"""Programs of the operating system that some tests need."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+REQUIRED = os.environ.get("SHMTEL_REQUIRE_PEERS", "") not in ("", "0")
+
+
+def miss(reason: str) -> None:
+    """Skip the test; with SHMTEL_REQUIRE_PEERS=1, fail it."""
+    if REQUIRED:
+        pytest.fail(f"{reason}, and SHMTEL_REQUIRE_PEERS is set")
+    pytest.skip(reason)
+
+
+def need(program: str) -> str:
+    """The path of a program, such as valgrind, promtool, prometheus or unshare; the test is skipped without it."""
+    path = shutil.which(program)
+    if path is None:
+        miss(f"{program} is not installed (make peers)")
+    assert path is not None
+    return path
+
+
+def with_small_shm(size: str, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python script in a mount namespace whose /dev/shm is a tmpfs of `size`, such as "1m"."""
+    unshare = need("unshare")
+    if subprocess.run([unshare, "-m", "true"], capture_output=True).returncode:
+        miss("unshare -m is not permitted here")
+    mount = 'mount -t tmpfs -o size="$0" tmpfs /dev/shm && exec "$@"'
+    command = [unshare, "-m", "sh", "-c", mount, size, sys.executable, "-c", script, *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
+        try:
+            out, errors = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, errors)
