@@ -33,7 +33,7 @@ def tables(result: dict[str, Any], source: str) -> str:
             f"[`{source}`]({source}). Each row ran in a process of its own, and its fastest round counts.",
             _table(
                 ("one call, one thread", "ns", "x emit"),
-                ((one["label"], _short(one["ns"]), f"{one['ns'] / unit:.1f}") for one in _sorted(costs)),
+                ((one["label"], _short(one["ns"]), _short(one["ns"] / unit)) for one in _sorted(costs)),
             ),
             _table(
                 ("figure", "measured", "limit", "met"),

@@ -14,7 +14,9 @@ Every area begins on a page. Integers are in the byte order of the machine, whic
 stand in include/shmtelemetry.h; a test compares the two.
 """
 
+import re
 import struct
+from itertools import accumulate
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,6 +43,15 @@ HEADER_FIELDS: Final = (
     "reader_offset", "ring_offset", "catalogue_offset", "policy", "clock", "uuid", "catalogue_of", "boot_id",
     "pid_namespace", "pid", "pid_start", "uid", "flags", "created_ns", "start_position", "schema_length", "reserved",
 )  # fmt: skip
+
+HEADER_OFFSETS: Final = {
+    name: struct.calcsize("=" + code)
+    for name, code in zip(
+        HEADER_FIELDS,
+        accumulate((part for part in re.findall(r"\d*[a-zA-Z]", HEADER.format)), initial=""),
+        strict=False,
+    )
+}
 
 # producer page
 CLAIMED_POSITION: Final = 0

@@ -23,6 +23,8 @@ ROLES: Final = ("time", "label", "counter", "total", "gauge", "histogram", "attr
 NUMERIC_ROLES: Final = ("counter", "total", "gauge", "histogram")
 MAX_METRICS: Final = 16  # of one schema: the reader commits all metrics of a record at once
 MAX_BUCKETS: Final = 256
+MAX_LABEL_FIELDS: Final = 64
+MAX_LABEL_BYTES: Final = 4096  # of one record's label fields together
 
 NANOSECONDS_PER: Final = {"seconds": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 SECONDS_PER: Final = {"seconds": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
@@ -203,6 +205,12 @@ class Schema:
             raise ValueError("more than one field has the role time")
         if len(self.metric_fields) > MAX_METRICS:
             raise ValueError(f"{len(self.metric_fields)} fields are metrics: expected at most {MAX_METRICS}")
+        label_bytes = sum(item.itemsize for name, item, _ in self.fields() if name in self.label_fields)
+        if len(self.label_fields) > MAX_LABEL_FIELDS or label_bytes > MAX_LABEL_BYTES:
+            raise ValueError(
+                f"{len(self.label_fields)} label fields of {label_bytes} bytes: "
+                f"expected at most {MAX_LABEL_FIELDS} of {MAX_LABEL_BYTES} bytes together"
+            )
 
     def _check_role(self, name: str, role: Role) -> None:
         if self.dtype.fields is None or name not in self.dtype.fields:

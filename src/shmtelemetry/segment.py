@@ -351,6 +351,14 @@ def attach(name: str, role: int = layout.ROLE_NOBODY) -> Segment:
     return segment
 
 
+def header_uuid(name: str) -> bytes:
+    """The uuid that a segment's header says; empty if it cannot be read."""
+    at = layout.HEADER_OFFSETS["uuid"]
+    with contextlib.suppress(OSError), open(os.path.join(DIRECTORY, name), "rb") as file:
+        return file.read(at + 16)[at:]
+    return b""
+
+
 def _reader_pid(fd: int, header: Header) -> int:
     return int.from_bytes(os.pread(fd, 8, header.reader_offset + layout.READER_PID), "little")
 

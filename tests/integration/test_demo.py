@@ -22,8 +22,7 @@ from shmtelemetry.demo.accounts import settle_account
 from shmtelemetry.demo.platform import Platform
 from shmtelemetry.demo.services import SERVICE_NAMES
 from shmtelemetry.sidecar import Sidecar
-
-PATIENCE = 60.0  # seconds until something that must happen counts as not happening
+from tests.processes import PATIENCE, wait_until
 
 # Metric name → labels → value, of everything that may only grow.
 Totals = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -53,7 +52,7 @@ class RunningDemo:
 
     def wait_for_records(self) -> None:
         """Returns when records of all services have been read."""
-        wait_until(lambda: set(SERVICE_NAMES) <= self._producers_with_records(), "records of all services")
+        wait_until(lambda: set(SERVICE_NAMES) <= self._producers_with_records(), "records of all services are read")
 
     def services(self) -> dict[str, int]:
         """Name → pid of the four services."""
@@ -128,13 +127,6 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {PATIENCE} s for {what}"
-        time.sleep(0.05)
-
-
 def terms(account: dict[str, Any]) -> int:
     names = ("consumed", "in_ring", "coalesced", "dropped", "overwritten", "rejected", "aborted")
     return sum(account[name] for name in names)
@@ -177,7 +169,9 @@ def test_in_the_end_every_count_on_the_page_is_exact() -> None:
         with Platform(namespace, rate=5_000) as platform:
             platform.start()
             platform.go()
-            wait_until(lambda: "execution-engine" in sidecar.reader.snapshot().producers, "an order")
+            wait_until(
+                lambda: "execution-engine" in sidecar.reader.snapshot().producers, "the execution engine is heard of"
+            )
             time.sleep(1.0)
             reports = platform.stop()
             platform.join()
@@ -253,4 +247,4 @@ def test_no_service_outlives_the_demo(start: Callable[..., RunningDemo]) -> None
     demo.wait_for_records()
     services = demo.services()
     demo.process.kill()
-    wait_until(lambda: not any(alive(pid) for pid in services.values()), "the end of all services")
+    wait_until(lambda: not any(alive(pid) for pid in services.values()), "all services have ended")

@@ -412,7 +412,10 @@ cdef bint apply_record(Core *core, Batch *batch, const unsigned char *record, co
     for at in range(width):
         value = field_value(record + columns[at].offset, columns[at].kind, columns[at].size)
         value = value * columns[at].factor / columns[at].divisor
-        if columns[at].role == TOTAL and 0 <= value <= DBL_MAX:
+        if series[at] == NULL:  # there was no memory for it
+            stage(core, step, count, &batch.slot.invalid, batch.slot.invalid + 1)
+            count += 1
+        elif columns[at].role == TOTAL and 0 <= value <= DBL_MAX:
             # A total that fell has begun again from zero.
             amount = value - folds[at].amount if value >= folds[at].amount else value
             stage(core, step, count, &series[at].value, bits_of(series[at].value + amount))
@@ -425,10 +428,12 @@ cdef bint apply_record(Core *core, Batch *batch, const unsigned char *record, co
                 return False
     seal(core, step, count)
     for at in range(width):
-        begin_change(series[at])
+        if series[at] != NULL:
+            begin_change(series[at])
     apply_step(core, step)
     for at in range(width):
-        end_change(series[at])
+        if series[at] != NULL:
+            end_change(series[at])
     batch.position += 1
     batch.count -= 1
     return True
@@ -495,6 +500,7 @@ cdef void fold_slot(Core *core, Slot *slot, Name *name) noexcept nogil:
     stage(core, step, 10, &slot.status, 2)
     seal(core, step, 11)
     apply_step(core, step)
+    seal(core, next_step(core), 0)  # the slot is free for another segment: this step must not be replayed any more
 
 
 cdef class Store:

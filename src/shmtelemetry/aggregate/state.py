@@ -17,7 +17,7 @@ from ._kernels import Store
 from .figures import LAG
 from .series import FOLD, HEADER, METRICS, NAMES, SERIES, SERIES_TABLE, SLOTS, Table, field_offset
 from .snapshot import Snapshot
-from .view import View, encode_labels
+from .view import GrownError, View, encode_labels
 
 logger = logging.getLogger("shmtelemetry")
 
@@ -148,18 +148,28 @@ class State(View):
     def series_number(self, metric: int | None, labels: tuple[str, ...]) -> int:
         """The number of a series, made now if it is new; beyond MAX_SERIES that of the metric's overflow series.
 
-        -1 for no metric.
+        -1 for no metric, and where there is no memory for an overflow series either.
         """
         if metric is None:
             return -1
         number = self.known.get((metric, labels))
         if number is not None:
             return number
-        if len(self.known) >= MAX_SERIES and labels != (OVERFLOW,) * len(labels):
-            self._count("overflowed")
-            self._warn(f"overflow {metric}", f"{self.metrics[metric].name}: more than {MAX_SERIES:,} series in the "
-                       f"namespace; further ones are counted as {OVERFLOW}")
-            return self.series_number(metric, (OVERFLOW,) * len(labels))
+        overflow = (OVERFLOW,) * len(labels)
+        if len(self.known) >= MAX_SERIES and labels != overflow:
+            self._overflow(metric, f"more than {MAX_SERIES:,} series in the namespace")
+            return self.series_number(metric, overflow)
+        try:
+            return self._new_series(metric, labels)
+        except StateError as error:
+            self._overflow(metric, str(error))
+            return self.known.get((metric, overflow), -1)
+
+    def _overflow(self, metric: int, why: str) -> None:
+        self._count("overflowed")
+        self._warn(f"overflow {metric}", f"{self.metrics[metric].name}: {why}; further series are counted as {OVERFLOW}")
+
+    def _new_series(self, metric: int, labels: tuple[str, ...]) -> int:
         entry = np.zeros((), SERIES)
         entry["minimum"], entry["maximum"] = np.inf, -np.inf
         entry["metric"], entry["kind"] = metric, layout.KINDS[self.metrics[metric].kind]
@@ -305,5 +315,7 @@ def read_view(namespace: str, path: Path) -> Snapshot:
         os.close(fd)
     try:
         return View(namespace, mapping).snapshot()
+    except GrownError:
+        return read_view(namespace, path)
     finally:
         mapping.close()

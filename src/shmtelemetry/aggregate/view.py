@@ -38,6 +38,10 @@ def decode_labels(stored: bytes, count: int) -> tuple[str, ...]:
     return tuple(values)
 
 
+class GrownError(StateError):
+    """The state has grown since it was mapped: map it anew."""
+
+
 class View:
     """What a mapped state says. It only reads, and remembers the definitions, which never change."""
 
@@ -56,6 +60,8 @@ class View:
         return self.mapping.load(field_offset(HEADER, field))
 
     def block(self, offset: int, length: int) -> bytes:
+        if self.mapping.size < offset + length <= self.get("size"):
+            raise GrownError
         if not 0 <= offset <= offset + length <= self.mapping.size:
             raise StateError(f"the state of namespace {self.namespace} points to byte {offset + length:,}, beyond its end")
         return bytes(memoryview(self.mapping)[offset : offset + length])

@@ -233,7 +233,11 @@ def _drain(series: int, records: int = 1_000_000) -> Iterator[Timing]:
         fill()
         empty()
         yield Timing("empty()", {"empty": empty}, 1, records, fill)
-        _prove_nothing_lost(telemetry.stats())
+        stats = telemetry.stats()
+        _prove_nothing_lost(stats)
+        counts = reader.snapshot().families["bench"].counts
+        if counts is None or counts.sum() != stats.attempted:
+            raise RuntimeError(f"of {stats.attempted} observations not all are in the state")
 
 
 def drain_1() -> AbstractContextManager[Timing]:

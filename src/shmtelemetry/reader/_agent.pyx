@@ -1,6 +1,6 @@
 """The loop that drains every ring of a namespace and applies its records to the state, without the GIL.
 
-Each ring is owned by one side at a time, and `status` says by which: LIVE and ENDING rings belong to the loop, all
+Each ring is owned by one side at a time, and `status` says by which: LIVE, ENDING and FOLDING rings belong to the loop, all
 others to the keeper (reader.py), the Python thread that finds segments and resolves series. Handing over is a release
 store of `status`, taking over an acquire load.
 """
@@ -56,18 +56,21 @@ cdef enum:
     MAX_RINGS = 65536
     BATCH = 4096           # records between two releases
     SCAN = 1024            # idle rings that are looked at in one turn
-    KEY = 4096             # bytes of one record's label fields
-    MAX_WIDTH = 16
+    KEY = 4096             # bytes of one record's label fields, schema.MAX_LABEL_BYTES
+    MAX_WIDTH = 16         # schema.MAX_METRICS
+    MAX_LABELS = 64        # schema.MAX_LABEL_FIELDS
 
 cpdef enum Status:
     FREE = 0
     LIVE = 1               # the loop's
-    ENDING = 2             # the loop's: its producer is dead, take the rest and fold it
-    WANT_SERIES = 3
-    WANT_SPACE = 4
-    LIES = 5               # its positions cannot be
-    ENDED = 6              # all is folded, it can be unlinked
-    SET_UP = 7
+    ENDING = 2             # the loop's: its producer is dead, take the rest
+    FOLDING = 3            # the loop's: fold its cells and figures
+    WANT_SERIES = 4
+    WANT_SPACE = 5
+    LIES = 6               # its positions cannot be
+    EMPTY = 7              # the rest is taken; what it defined and never wrote may have cells
+    ENDED = 8              # all is folded, it can be unlinked
+    SET_UP = 9
 
 cdef enum Mode:
     DISCARD = 0            # records without a role: drained and counted
@@ -81,8 +84,8 @@ cdef struct Plan:          # how records of a schema become series
     uint64_t width
     Column columns[MAX_WIDTH]
     uint64_t labels        # count of label fields
-    uint32_t label_offset[256]
-    uint32_t label_size[256]
+    uint32_t label_offset[MAX_LABELS]
+    uint32_t label_size[MAX_LABELS]
     uint64_t key_size
     int time_offset        # of the time field; -1: none
     uint64_t time_ns       # nanoseconds of its unit
@@ -287,8 +290,11 @@ cdef class Agent:
         ring.in_.in_ = <shmtel_reader_page *>(mapping.base + <size_t>header.reader_offset)
         ring.catalogue = mapping.base + <size_t>header.catalogue_offset
         ring.slot = <Slot *>(self.core.base + slot_offset)
+        # What a reader committed before it was killed is released now; what somebody else consumed is not read again.
+        if <int64_t>(ring.in_.in_.read_position - ring.slot.position) > 0:
+            ring.slot.position = ring.in_.in_.read_position
         ring.in_.position = ring.slot.position
-        shmtel_release(&ring.in_, 0)  # what was committed before a kill is released now
+        shmtel_release(&ring.in_, 0)
         ring.mode = SAMPLES if header.flags & layout.FLAG_INSTRUMENTS else DISCARD
         ring.clock, ring.local, ring.pid, ring.inode = header.clock, local, header.pid, segment.inode
         path = f"/dev/shm/{segment.name}".encode()
@@ -318,8 +324,11 @@ cdef class Agent:
         """The metrics of a ring of records. columns: (offset, kind, size, role, factor, divisor, Buckets) each; labels:
         (offset, size) each."""
         cdef Ring *ring = &self.rings[number]
-        cdef Plan *plan = <Plan *>calloc(1, sizeof(Plan))
+        cdef Plan *plan
         cdef uint64_t at
+        if len(columns) > MAX_WIDTH or len(labels) > MAX_LABELS or sum(size for _, size in labels) > KEY:
+            raise ValueError(f"{len(columns)} metrics and {len(labels)} labels are more than a plan holds")
+        plan = <Plan *>calloc(1, sizeof(Plan))
         if plan == NULL:
             raise MemoryError()
         ring.plan, ring.mode = plan, RECORDS
@@ -345,6 +354,7 @@ cdef class Agent:
         cdef Ring *ring = &self.rings[number]
         cdef Plan *plan = ring.plan
         cdef uint64_t groups = plan.groups, at
+        cdef int64_t offset
         plan.keys = <unsigned char *>realloc(plan.keys, (groups + 1) * plan.key_size + 1)
         plan.series = <Series **>realloc(plan.series, (groups + 1) * plan.width * sizeof(Series *))
         plan.folds = <uint64_t *>realloc(plan.folds, (groups + 1) * plan.width * 8)
@@ -352,7 +362,8 @@ cdef class Agent:
             raise MemoryError()
         memcpy(plan.keys + groups * plan.key_size, <const char *>key, plan.key_size)
         for at in range(plan.width):
-            plan.series[groups * plan.width + at] = <Series *>(self.core.base + <uint64_t>offsets[at])
+            offset = offsets[at]
+            plan.series[groups * plan.width + at] = NULL if offset < 0 else <Series *>(self.core.base + offset)
             plan.folds[groups * plan.width + at] = folds[at] + 1
         plan.groups = groups + 1
         if plan.groups * 2 > plan.buckets:
@@ -370,6 +381,14 @@ cdef class Agent:
         if self.rings[number].status == LIVE:
             SHMTEL_STORE_RELEASE(&self.rings[number].status, ENDING)
 
+    def fold(self, uint64_t number):
+        """Have the loop fold what an empty ring's producer left besides records."""
+        SHMTEL_STORE_RELEASE(&self.rings[number].status, FOLDING)
+
+    def fold_orphan(self, uint64_t slot_offset):
+        """Fold the slot of a segment that is gone. Not while the loop runs."""
+        self.fold_into_name(<Slot *>(self.core.base + slot_offset))
+
     def remove(self, uint64_t number):
         """Forget a ring that is not the loop's."""
         _clear(&self.rings[number])
@@ -381,7 +400,7 @@ cdef class Agent:
     def wanting_rings(self) -> list[int]:
         """Numbers of the rings that are the keeper's turn."""
         cdef uint64_t at
-        return [at for at in range(self.high) if self.rings[at].status in (WANT_SERIES, WANT_SPACE, LIES, ENDED)]
+        return [at for at in range(self.high) if self.rings[at].status >= WANT_SERIES and self.rings[at].status != SET_UP]
 
     def suspects(self, uint64_t begin, uint64_t count) -> list[int]:
         """Of `count` rings from `begin` on, those whose producer seems to have ended."""
@@ -488,7 +507,7 @@ cdef class Agent:
         slot.claimed_position = SHMTEL_LOAD_ACQUIRE(&out.claimed_position)
         slot.write_position = SHMTEL_LOAD_ACQUIRE(&out.write_position)
         steps = slot.coalesced + slot.dropped_full
-        if ring.mode == SAMPLES and steps != ring.seen and self.fold_cells(ring):
+        if steps != ring.seen and self.fold_cells(ring):
             ring.seen = steps
 
     cdef bint fold_cells(self, Ring *ring) noexcept nogil:
@@ -500,6 +519,8 @@ cdef class Agent:
         cdef uint64_t at, steps = 0, time = 0, dropped
         cdef double value = 0
         cdef bint whole = True
+        if ring.mode != SAMPLES:
+            return True
         self.batch_of(ring, &clock, 0)
         for at in range(min(ring.known, ring.slot.folds_capacity)):
             series = ring.targets[at].series
@@ -518,11 +539,16 @@ cdef class Agent:
         return whole
 
     cdef void finish(self, Ring *ring) noexcept nogil:
-        """A dead producer's ring is empty: fold its figures into its name's totals."""
-        cdef uint64_t *chunks = <uint64_t *>(self.core.base + NAMES_TABLE)
-        cdef Name *name = <Name *>(self.core.base + chunks[ring.slot.name // NAMES_CHUNK])
-        fold_slot(self.core, ring.slot, name + ring.slot.name % NAMES_CHUNK)
+        """A dead producer's ring is empty: fold its cells, and its figures into its name's totals."""
+        self.note(ring)
+        self.fold_cells(ring)  # a kill may have come between a cell and the counter that tells of it
+        self.fold_into_name(ring.slot)
         self.want(ring, ENDED)
+
+    cdef void fold_into_name(self, Slot *slot) noexcept nogil:
+        cdef uint64_t *chunks = <uint64_t *>(self.core.base + NAMES_TABLE)
+        cdef Name *name = <Name *>(self.core.base + chunks[slot.name // NAMES_CHUNK])
+        fold_slot(self.core, slot, name + slot.name % NAMES_CHUNK)
 
     cdef uint64_t turn(self) noexcept nogil:
         """Drain every ring once: those that were active in the last second, and the next SCAN of the others."""
@@ -536,6 +562,8 @@ cdef class Agent:
             ring = &self.rings[(begin + at) % high]
             # SYNC POINT: ring. Pairs with the stores in start and end.
             status = SHMTEL_LOAD_ACQUIRE(&ring.status)
+            if status == FOLDING:
+                self.finish(ring)
             if status != LIVE and status != ENDING:
                 continue
             if status == LIVE and now - ring.active_ns > SECOND:
@@ -548,7 +576,7 @@ cdef class Agent:
             taken = self.drain(ring, now)
             count += taken
             if status == ENDING and taken == 0 and ring.status == ENDING:
-                self.finish(ring)
+                self.want(ring, EMPTY)
             if taken >= BATCH:  # a moment of rest for those who copy series meanwhile
                 for _ in range(64):
                     RELAX()
@@ -597,6 +625,11 @@ cdef class Agent:
 
     def resume(self):
         self.stopping = 0
+
+    @property
+    def count(self) -> int:
+        """Ring numbers in use are below this."""
+        return self.high
 
     @property
     def turned(self) -> int:

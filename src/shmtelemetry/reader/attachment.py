@@ -94,7 +94,10 @@ class Attachment:
         series = self._state.series_number(metric, key)
         if metric not in self._buckets:
             self._buckets[metric] = Buckets(self._state.metrics[metric].buckets)
-        return self._state.place(SERIES_TABLE, series), self._buckets[metric]
+        return self._offset(series), self._buckets[metric]
+
+    def _offset(self, series: int) -> int:
+        return self._state.place(SERIES_TABLE, series) if series >= 0 else -1
 
     def release(self) -> None:
         """Say in the segment that no reader has it any more."""
@@ -165,8 +168,8 @@ class RecordPlan:
             self._state.series_number(metric, self._state.part_of(metric, labels, self._segment.producer, header.uuid))
             for metric in self._metrics
         ]
-        folds = [self._fold(slot, at) if total else -1 for at, total in zip(series, self._totals, strict=True)]
-        offsets = [self._state.place(SERIES_TABLE, at) for at in series]
+        folds = [self._fold(slot, at) if total and at >= 0 else -1 for at, total in zip(series, self._totals, strict=True)]
+        offsets = [self._state.place(SERIES_TABLE, at) if at >= 0 else -1 for at in series]
         agent.add_group(number, key, offsets, folds)
 
     def _fold(self, slot: int, series: int) -> int:

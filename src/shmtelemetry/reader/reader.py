@@ -16,8 +16,8 @@ from typing import Self
 from .. import layout
 from ..errors import ReaderBusyError, SegmentError, ShmtelError
 from ..liveness import lock
-from ..segment import DIRECTORY, Segment, attach, check_name
-from ..aggregate.series import SERIES_TABLE, SLOT_ENDED
+from ..segment import DIRECTORY, Segment, attach, check_name, header_uuid, segment_names
+from ..aggregate.series import SERIES_TABLE, SLOT_ENDED, SLOTS
 from ..aggregate.snapshot import Snapshot
 from ..aggregate.state import State, read_view, state_path
 from ..aggregate.view import View
@@ -65,6 +65,7 @@ class Reader:
         lag = self._state.place(SERIES_TABLE, self._state.lag)
         self._agent.set_lag(lag, Buckets(self._state.metrics[0].buckets))
         self._discovery = Discovery(namespace)
+        self._fold_orphans()
         self._attachments: dict[int, Attachment] = {}  # by number of the ring
         self._view, self._view_lock = View(namespace, self._state.mapping), threading.Lock()
         self._keeping = threading.Lock()
@@ -73,6 +74,16 @@ class Reader:
         self._rounds = 0
         self._checked = 0
         self._closed = False
+
+    def _fold_orphans(self) -> None:
+        """Segments that are in the state and no longer in /dev/shm: their figures are what is left of them."""
+        there = {header_uuid(name) for name in segment_names(self.namespace)}
+        for uuid, slot in list(self._state.segments.items()):
+            if uuid not in there:
+                if self._state.slot_status(slot) != SLOT_ENDED:
+                    self._agent.fold_orphan(self._state.place(SLOTS, slot))
+                self._state.retire_parts(uuid)
+                self._state.free_slot(uuid)
 
     # ---- the keeper ----
 
@@ -121,6 +132,10 @@ class Reader:
     def _serve(self, number: int) -> None:
         """Do what a ring waits for."""
         attachment, status = self._attachments[number], self._agent.status(number)
+        if status == Status.EMPTY:
+            self._learn_rest(attachment)
+            self._agent.fold(number)
+            return
         if status == Status.ENDED:
             self._state.retire_parts(attachment.segment.header.uuid)
             attachment.segment.unlink()
@@ -140,6 +155,13 @@ class Reader:
             self._discovery.put_aside(attachment.segment.name, "quarantined")
             self._forget(number)
 
+    def _learn_rest(self, attachment: Attachment) -> None:
+        """Definitions that no record has needed may have cells."""
+        try:
+            attachment.learn()
+        except (SegmentError, ValueError) as error:
+            logger.warning("cells are lost: %s", error)
+
     def _forget(self, number: int) -> None:
         attachment = self._attachments.pop(number)
         self._agent.remove(number)
@@ -148,12 +170,10 @@ class Reader:
     def _look_after(self, count: int) -> None:
         """Find dead producers among the next `count` rings."""
         for number in self._agent.suspects(self._checked, count):
-            attachment = self._attachments[number]
-            if not attachment.segment.alive():
-                attachment.learn()  # definitions that no record has needed yet may have cells
+            if not self._attachments[number].segment.alive():
                 self._agent.end(number)
         self._checked += count
-        if self._checked >= len(self._attachments):
+        if self._checked >= self._agent.count:
             self._checked = 0
 
     # ---- turns ----
