@@ -7,8 +7,6 @@ from libc.string cimport memcpy
 from shmtelemetry._ring cimport Producer
 
 cdef extern from "shmtelemetry.h" nogil:
-    enum: SHMTEL_CLOCK_MONOTONIC
-    enum: SHMTEL_CLOCK_TSC
     ctypedef struct shmtel_sample:
         uint64_t time
         uint32_t series
@@ -48,9 +46,9 @@ def counted(function):
 def read_clock(uint32_t clock, uint64_t count):
     """Read the clock `count` times; returns the last ticks, so that nothing is optimised away."""
     cdef uint64_t ticks = 0
-    cdef uint64_t number
+    cdef uint64_t _number
     with nogil:
-        for number in range(count):
+        for _number in range(count):
             ticks = shmtel_ticks(clock)
     return ticks
 
@@ -58,11 +56,11 @@ def read_clock(uint32_t clock, uint64_t count):
 def push(Producer producer, uint32_t clock, uint64_t count):
     """Push `count` records of 24 bytes, each with its time; returns how many were accepted."""
     cdef uint64_t accepted = 0
-    cdef uint64_t number
+    cdef uint64_t _number
     cdef shmtel_sample sample
     sample.series, sample.flags, sample.value = 7, 0, 0.0125
     with nogil:
-        for number in range(count):
+        for _number in range(count):
             sample.time = shmtel_ticks(clock)
             accepted += producer.push(&sample)
     return accepted
@@ -90,11 +88,11 @@ def copy_around(uint8_t[::1] target, const uint8_t[::1] source, uint64_t count):
     """Copy `source` to `target` `count` times, each behind the one before, as a ring would."""
     cdef Py_ssize_t size = source.shape[0]
     cdef Py_ssize_t offset = 0
-    cdef uint64_t number
+    cdef uint64_t _number
     if size == 0 or target.shape[0] < size:
         raise ValueError(f"a target of at least {size} bytes, and a source that is not empty, are needed")
     with nogil:
-        for number in range(count):
+        for _number in range(count):
             memcpy(&target[offset], &source[0], size)
             offset += size
             if offset + size > target.shape[0]:

@@ -6,6 +6,7 @@ Takes some minutes. A figure that misses its limit is written down like all othe
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -55,6 +56,7 @@ def main() -> int:
     """Measure, write, report; returns the exit code."""
     now = datetime.now(UTC)
     commit = machine.commit()
+    load = os.getloadavg()[0]  # of others: drops between two processes may be theirs
     measured = subjects()
     readings = {f"ns {subject['subject']}": float(subject["ns"]) for subject in measured}
     result = {
@@ -62,6 +64,7 @@ def main() -> int:
         "commit": commit,
         "modified": machine.modified(),
         "machine": machine.facts(),
+        "load_before": load,
         "subjects": measured,
         "figures": figures(readings),
         "readings": {name: readings[name] for name in sorted(readings) if not name.startswith("ns ")},

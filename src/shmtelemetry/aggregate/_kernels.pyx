@@ -71,22 +71,19 @@ cdef uint8_t[64] octave_guess      # for the six highest bits of a mantissa: the
 
 def _fill_octave():
     """The bounds by exact integer arithmetic: the largest m with (2**52 + m)**32 <= 2**(32 * 52 + j)."""
-    cdef int j, top
+    cdef object one = 1  # Python's integers: a C shift by hundreds of bits is nothing
     for j in range(32):
-        low, high = 0, 1 << 52
+        low, high = one * 0, one << 52
         while high - low > 1:
             middle = (low + high) // 2
-            if ((1 << 52) + middle) ** 32 <= 1 << (32 * 52 + j):
+            if ((one << 52) + middle) ** 32 <= one << (32 * 52 + j):
                 low = middle
             else:
                 high = middle
         octave_bounds[j] = low
     octave_bounds[32] = <uint64_t>-1
     for top in range(64):
-        j = 31
-        while j > 0 and octave_bounds[j] > <uint64_t>top << 46:
-            j -= 1
-        octave_guess[top] = j
+        octave_guess[top] = max(j for j in range(32) if octave_bounds[j] <= <uint64_t>top << 46)
 
 _fill_octave()
 
@@ -536,25 +533,27 @@ cdef bint copy_block(unsigned char *to, const unsigned char *base, uint64_t size
     return True
 
 
-cdef bint copy_series(unsigned char *to, const unsigned char *base, uint64_t size, uint64_t at,
+cdef int copy_series(unsigned char *to, const unsigned char *base, uint64_t size, uint64_t at,
                       uint64_t classic_length, bint distributions) noexcept nogil:
-    """Copy one series with its arrays, unless it changes meanwhile."""
+    """Copy one series with its arrays. Returns 1, 0 if it changed meanwhile, -1 if it reaches beyond `size`."""
     cdef const Series *live = <const Series *>(base + at)
     cdef const Series *copy = <const Series *>(to + at)
     cdef uint64_t directory, entry, length
     # SYNC POINT: series. Pairs with end_change.
     cdef uint64_t mark = SHMTEL_LOAD_ACQUIRE(&live.mark)
-    if mark & 1 or not copy_block(to, base, size, at, sizeof(Series)):
-        return False
+    if mark & 1:
+        return 0
+    if not copy_block(to, base, size, at, sizeof(Series)):
+        return -1
     if not copy_block(to, base, size, copy.classic, classic_length * 8):
-        return False
+        return -1
     if distributions:
         directory, length = (copy.directory & 0xffffffffULL) * 64, copy.directory >> 48
         if not copy_block(to, base, size, directory, length * 4):
-            return False
+            return -1
         for entry in range(length):
             if not copy_block(to, base, size, <uint64_t>(<uint32_t *>(to + directory))[entry] * 64, PAGE_BUCKETS * 8):
-                return False
+                return -1
     SHMTEL_FENCE_ACQUIRE()
     return SHMTEL_LOAD_ACQUIRE(&live.mark) == mark
 
@@ -564,17 +563,21 @@ def copy_state(const unsigned char[::1] state, unsigned char[::1] to, const uint
     """Copy series to the same offsets of `to`, so that each is consistent in itself.
 
     series: offset of each. classic_lengths: counts of its classic array. distributions: their exponential counts too.
-    Returns how many never stood still long enough; 0 but for a state that is damaged.
+    Returns how many never stood still long enough: 0 but for a state that is damaged; -1 if one reaches beyond `to`.
     """
     cdef const unsigned char *base = &state[0]
     cdef uint64_t size = min(state.shape[0], to.shape[0])
     cdef Py_ssize_t at, _, unstable = 0
+    cdef int copied = 1
     with nogil:
         for at in range(series.shape[0]):
             # The reader's loop rests for a moment at least every millisecond, so this ends soon.
             for _ in range(ATTEMPTS):
-                if copy_series(&to[0], base, size, series[at], classic_lengths[at], distributions):
+                copied = copy_series(&to[0], base, size, series[at], classic_lengths[at], distributions)
+                if copied:
                     break
             else:
                 unstable += 1
-    return unstable
+            if copied < 0:
+                break
+    return unstable if copied >= 0 else -1

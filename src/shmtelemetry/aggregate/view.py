@@ -128,17 +128,23 @@ class View:
             raise StateError(f"the state of namespace {self.namespace} cannot be read: {error}") from error
         copied = self._room(distributions)
         unstable = copy_state(memoryview(self.mapping), copied, self._offsets, self._classic_lengths, distributions)
+        if unstable < 0:
+            if self.get("size") > self.mapping.size:
+                raise GrownError
+            if len(copied) < self.mapping.size:  # the state has grown since there was room for it
+                return self.snapshot(distributions)
+            raise StateError(f"the state of namespace {self.namespace} points beyond its end")
         if unstable:
             raise StateError(f"{unstable} series of namespace {self.namespace} kept changing: is the state damaged?")
         return self._made_of(copied, distributions)
 
     def _room(self, distributions: bool) -> Bytes:
         """Room for a copy. The pages of fresh memory cost more than copying, so it is used again where nothing stays."""
-        size = min(self.get("allocated"), self.mapping.size)
+        size = self.mapping.size
         if distributions:
             return np.empty(size, np.uint8)
         if len(self._scratch) < size:
-            self._scratch = np.empty(size + size // 4 // 64 * 64, np.uint8)
+            self._scratch = np.empty(size, np.uint8)
         return self._scratch
 
     def _made_of(self, copied: Bytes, distributions: bool) -> Snapshot:
