@@ -28,7 +28,8 @@ def tables(result: dict[str, Any], source: str) -> str:
     return "\n\n".join(
         [
             f"Measured {result['date'][:10]} at commit {result['commit']}{modified} on {facts['cpu']}, "
-            f"{facts['cores']} cores (load {result['load_before']:.1f} before the run), Linux {facts['kernel']}, clock source {facts['clock source']}, "
+            f"{facts['cores']} cores (load {result['load_before']:.1f} before the run), "
+            f"Linux {facts['kernel']}, clock source {facts['clock source']}, "
             f"{facts['python']}, numpy {facts['numpy']}, {facts['compiler']}; everything in "
             f"[`{source}`]({source}). Each row ran in a process of its own, and its fastest round counts.",
             _table(

@@ -109,9 +109,7 @@ def test_a_histogram_with_a_negative_bound_has_no_sum_and_no_count() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "name", ["trading_bots_active_total", "trading_open_positions_count", "x_bucket", "level:x"]
-)
+@pytest.mark.parametrize("name", ["trading_bots_active_total", "trading_open_positions_count", "x_bucket", "level:x"])
 def test_a_gauge_keeps_its_name_in_both_formats(name: str) -> None:
     gauge = family(metric("gauge", name), values=(4.0,))
     assert f"# TYPE {name} gauge\n{name} 4.0\n" in text(gauge)
@@ -205,13 +203,9 @@ def test_a_later_snapshot_shows_new_numbers_and_new_series() -> None:
         ([], []),
     ],
 )
-def test_names_choose_families_by_their_own_name_or_that_of_a_sample(
-    names: list[str], found: list[str]
-) -> None:
+def test_names_choose_families_by_their_own_name_or_that_of_a_sample(names: list[str], found: list[str]) -> None:
     histogram = family(metric("histogram", "h", buckets=(1.0,)), counts=[[1, 0]], created=0.0)
-    whole = snapshot(
-        family(metric("counter", "orders"), created=0.0), family(metric("gauge", "g")), histogram
-    )
+    whole = snapshot(family(metric("counter", "orders"), created=0.0), family(metric("gauge", "g")), histogram)
     written = Exposition().expose(whole, names=names).decode()
     assert [line.split()[2] for line in written.splitlines() if line.startswith("# TYPE")] == found
 

@@ -13,7 +13,7 @@ from ..errors import StateError
 from ..layout import BYTE_ORDER
 from ..schema import Metric
 from . import series as layout
-from ._kernels import Store
+from ._store import Store
 from .figures import LAG
 from .series import FOLD, HEADER, METRICS, NAMES, SERIES, SERIES_TABLE, SLOTS, Table, field_offset
 from .snapshot import Snapshot

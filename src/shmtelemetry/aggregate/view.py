@@ -9,7 +9,7 @@ from ..errors import StateError
 from ..layout import LABEL_LENGTH
 from ..schema import Metric
 from . import figures
-from ._kernels import copy_state
+from ._store import copy_state
 from .histogram import histogram_value
 from .series import HEADER, METRICS, NAMES, SERIES, SERIES_TABLE, SLOTS, Table, field_offset
 from .snapshot import Family, HistogramValue, Labels, Snapshot
@@ -135,7 +135,7 @@ class View:
                 return self.snapshot(distributions)
             raise StateError(f"the state of namespace {self.namespace} points beyond its end")
         if unstable:
-            raise StateError(f"{unstable} series of namespace {self.namespace} kept changing: is the state damaged?")
+            raise StateError(f"a series of namespace {self.namespace} is never at rest: was its reader killed or stopped?")
         return self._made_of(copied, distributions)
 
     def _room(self, distributions: bool) -> Bytes:

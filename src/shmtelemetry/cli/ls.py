@@ -118,10 +118,7 @@ def _order(row: dict[str, Any]) -> tuple[str, str, float]:
 def _table(rows: list[dict[str, Any]]) -> list[str]:
     lines = [COLUMNS, *map(_cells, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    texts = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
+    texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     return [
         text if row is None or not row["error"] else f"{text}  {row['error']}"
         for text, row in zip(texts, [None, *rows], strict=True)

@@ -1,9 +1,10 @@
 """shmtel reader"""
 
 import logging
+import os
 import signal
-import threading
-from types import FrameType
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -36,9 +37,7 @@ from . import options
     show_envvar=True,
     help="Let --listen be an address that others can reach, without any protection.",
 )
-def command(
-    namespace: str, listen: str, interval: float | None, once: bool, ephemeral: bool, insecure: bool
-) -> None:
+def command(namespace: str, listen: str, interval: float | None, once: bool, ephemeral: bool, insecure: bool) -> None:
     """Drain a namespace, and serve what it aggregates for Prometheus.
 
     Serves /metrics, /health, /health/ready and /health/live, and prints where. SIGTERM and SIGINT drain what
@@ -71,18 +70,29 @@ def _print_once(namespace: str, ephemeral: bool, interval: float | None) -> None
 def _serve(namespace: str, listen: str, ephemeral: bool, interval: float | None, insecure: bool) -> None:
     from ..sidecar import Sidecar
 
-    ended = threading.Event()
-
-    def end(number: int, frame: FrameType | None) -> None:
-        ended.set()
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with ending_signals() as signals:
         with options.wrong_use():
             sidecar = Sidecar(namespace, listen, ephemeral, interval, insecure)
         with sidecar:
             click.echo(f"listening on {sidecar.url}")
-            ended.wait()
+            os.read(signals, 1)
+
+
+@contextmanager
+def ending_signals() -> Iterator[int]:
+    """A file descriptor that becomes readable with SIGTERM and SIGINT, which do nothing else meanwhile.
+
+    The kernel may give a signal to any thread, such as one of numpy's: only a descriptor wakes the main one.
+    """
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    os.set_blocking(reading, True)
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield reading
     finally:
+        signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)
+        os.close(reading)
+        os.close(writing)

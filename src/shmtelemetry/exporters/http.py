@@ -107,9 +107,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     allow_reuse_address = True
     request_queue_size = 64
 
-    def __init__(
-        self, address: Address, snapshot: Callable[[], Snapshot], health: Callable[[], Health]
-    ) -> None:
+    def __init__(self, address: Address, snapshot: Callable[[], Snapshot], health: Callable[[], Health]) -> None:
         self.address_family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         self.snapshot, self.health, self.exposition = snapshot, health, Exposition()
         self.only_loopback = address.loopback
@@ -170,9 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
         if "Transfer-Encoding" in self.headers or self.headers.get("Content-Length", "0") != "0":
             self.close_connection = True  # or its body would be read as the next request
         if self.server.only_loopback and not self._asks_for_loopback():
-            self.send_error(
-                HTTPStatus.MISDIRECTED_REQUEST, "this server answers only as localhost or 127.0.0.1"
-            )
+            self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "this server answers only as localhost or 127.0.0.1")
             return
         path, _, query = self.path.partition("?")
         if path == "/metrics":

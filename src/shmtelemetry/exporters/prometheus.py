@@ -34,9 +34,7 @@ class Exposition:
         self._lock = threading.Lock()
         self._written: dict[str, _Written] = {}
 
-    def expose(
-        self, snapshot: Snapshot, openmetrics: bool = False, names: Collection[str] | None = None
-    ) -> bytes:
+    def expose(self, snapshot: Snapshot, openmetrics: bool = False, names: Collection[str] | None = None) -> bytes:
         """The families of the snapshot in the text format 0.0.4, or in OpenMetrics 1.0.
 
         names: only the families of these names or with samples of these names (`x_bucket`); None for all.

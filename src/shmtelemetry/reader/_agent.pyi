@@ -1,7 +1,8 @@
 from collections.abc import Sequence
 from enum import IntEnum
 
-from ..aggregate._kernels import Store
+from ..aggregate._kernels import Buckets
+from ..aggregate._store import Store
 from ..segment import Segment
 
 class Status(IntEnum):
@@ -15,9 +16,6 @@ class Status(IntEnum):
     EMPTY = 7
     ENDED = 8
     SET_UP = 9
-
-class Buckets:
-    def __init__(self, bounds: Sequence[float]) -> None: ...
 
 class Agent:
     def __init__(self, store: Store, keeper_fd: int, longest_ns: int) -> None: ...

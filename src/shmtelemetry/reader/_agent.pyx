@@ -5,7 +5,6 @@ others to the keeper (reader.py), the Python thread that finds segments and reso
 store of `status`, taking over an acquire load.
 """
 
-from libc.math cimport INFINITY
 from libc.errno cimport ENOENT, ESRCH, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
@@ -25,9 +24,13 @@ from .._ring cimport (
     shmtel_producer_page, shmtel_reader_page, shmtel_record, shmtel_release, shmtel_sample,
 )
 from ..aggregate._kernels cimport (
-    COUNTER, DONE, GAUGE, NEED_SERIES, NAMES_CHUNK, NAMES_TABLE, NEED_SPACE, Batch, Bounds, Column, Core, Fold, Name, Outcome, Series, Slot,
-    Store, Target, apply_record, apply_samples, epoch_ns, fold_counter, fold_dropped, fold_gauge, fold_slot, observe,
+    Buckets, apply_record, apply_samples, epoch_ns, fold_counter, fold_dropped, fold_gauge, fold_slot, observe,
 )
+from ..aggregate._state cimport (
+    COUNTER, DONE, GAUGE, NAMES_CHUNK, NAMES_TABLE, NEED_SERIES, NEED_SPACE, Batch, Bounds, Column, Core, Fold, Name,
+    Outcome, Series, Slot, Target, begin_run, end_run,
+)
+from ..aggregate._store cimport Store
 
 cdef extern from "<fcntl.h>" nogil:
     struct flock:
@@ -114,24 +117,6 @@ cdef struct Ring:
     int pid
     uint64_t inode
     char path[224]
-
-
-cdef class Buckets:
-    """The classic bounds of one metric, padded with infinity to a multiple of 8 for the search."""
-
-    cdef Bounds *bounds
-
-    def __cinit__(self, bounds):
-        cdef uint64_t padded = (<uint64_t>len(bounds) + 7) // 8 * 8, at
-        self.bounds = <Bounds *>calloc(1, sizeof(Bounds) + padded * 8)
-        if self.bounds == NULL:
-            raise MemoryError()
-        self.bounds.padded = padded
-        for at in range(padded):
-            self.bounds.values[at] = bounds[at] if at < <uint64_t>len(bounds) else INFINITY
-
-    def __dealloc__(self):
-        free(self.bounds)
 
 
 # ---- label sets of records ----
@@ -266,7 +251,7 @@ cdef class Agent:
 
     def set_lag(self, uint64_t offset, Buckets buckets):
         """Where the age of records is observed."""
-        self.lag, self.lag_bounds = <Series *>(self.core.base + offset), buckets.bounds
+        self.lag, self.lag_bounds = <Series *>(self.core.base + offset), &buckets.bounds
         self.bounds.append(buckets)
 
     # ---- the keeper's side ----
@@ -316,7 +301,7 @@ cdef class Agent:
         for at in range(more):
             offset = offsets[at]
             ring.targets[known + at].series = NULL if offset < 0 else <Series *>(self.core.base + offset)
-            ring.targets[known + at].bounds = (<Buckets>buckets[at]).bounds
+            ring.targets[known + at].bounds = &(<Buckets>buckets[at]).bounds
             ring.cells[known + at] = cells[at]
         ring.known = known + more
 
@@ -337,7 +322,7 @@ cdef class Agent:
         for at, (offset, kind, size, role, factor, divisor, buckets) in enumerate(columns):
             plan.columns[at].offset, plan.columns[at].kind, plan.columns[at].size = offset, ord(kind), size
             plan.columns[at].role, plan.columns[at].factor, plan.columns[at].divisor = role, factor, divisor
-            plan.columns[at].bounds = (<Buckets>buckets).bounds
+            plan.columns[at].bounds = &(<Buckets>buckets).bounds
         for at, (offset, size) in enumerate(labels):
             plan.label_offset[at], plan.label_size[at] = offset, size
             plan.key_size += <uint64_t>size
@@ -446,7 +431,9 @@ cdef class Agent:
                 self.observe_lag(&batch)
                 outcome = apply_samples(self.core, &batch, ring.targets, ring.known)
             elif ring.mode == RECORDS:
+                begin_run(self.core, ring.slot, batch.position)
                 outcome = self.apply_records(ring, &batch)
+                end_run(self.core, ring.slot, batch.position)
             else:
                 batch.position += batch.count
                 SHMTEL_STORE_RELEASE(&ring.slot.position, batch.position)

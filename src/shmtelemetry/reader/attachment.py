@@ -7,10 +7,11 @@ from ..errors import SegmentError
 from ..liveness import Process
 from ..schema import SECONDS_PER, Metric, Schema
 from ..segment import Segment
+from ..aggregate._kernels import Buckets
 from ..aggregate.series import FOLD, KINDS, SERIES_TABLE, SLOTS
 from ..aggregate.state import State
 from ..aggregate.view import decode_labels
-from ._agent import Agent, Buckets
+from ._agent import Agent
 
 NO_BUCKETS = Buckets(())
 

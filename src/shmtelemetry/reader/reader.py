@@ -17,11 +17,12 @@ from .. import layout
 from ..errors import ReaderBusyError, SegmentError, ShmtelError
 from ..liveness import lock
 from ..segment import DIRECTORY, Segment, attach, check_name, header_uuid, segment_names
+from ..aggregate._kernels import Buckets
 from ..aggregate.series import SERIES_TABLE, SLOT_ENDED, SLOTS
 from ..aggregate.snapshot import Snapshot
 from ..aggregate.state import State, read_view, state_path
 from ..aggregate.view import View
-from ._agent import Agent, Buckets, Status
+from ._agent import Agent, Status
 from .attachment import Attachment
 from .discovery import Discovery
 

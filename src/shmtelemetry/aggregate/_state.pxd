@@ -1,0 +1,269 @@
+"""The state's structures, and the steps in which it changes. Offsets are bytes from the state's beginning.
+
+Exactly once. The new values of each change go, as absolute values, into one of two slots of a redo log; only then are
+they applied. Whoever opens the state after a kill replays the newest complete step, which changes nothing if it had been
+applied. Both slots are needed: while one is written, the other still holds the last complete step. While the records of
+a ring are applied, each record is one step, so the serial number of the newest step tells how far the ring was read.
+
+A kill ends a process between two instructions, and what it has stored stays, so the order that the compiler keeps is the
+order that counts; `mark` and its fences serve those who read the state meanwhile.
+"""
+
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+cdef extern from "shmtelemetry.h" nogil:
+    void SHMTEL_STORE_RELEASE(uint64_t *pointer, uint64_t value)
+    void SHMTEL_STORE_RELAXED(uint64_t *pointer, uint64_t value)
+    uint64_t SHMTEL_LOAD_ACQUIRE(const uint64_t *pointer)
+    void SHMTEL_FENCE_RELEASE()
+    void SHMTEL_FENCE_ACQUIRE()
+    bint SHMTEL_UNLIKELY(bint condition)
+
+cdef extern from *:
+    """
+    #define COMPILER_BARRIER() __atomic_signal_fence(__ATOMIC_SEQ_CST)
+    #define COMPARE_EXCHANGE(place, expected, wanted) \
+        __atomic_compare_exchange_n((place), (expected), (wanted), 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
+    """
+    void COMPILER_BARRIER() noexcept nogil
+    bint COMPARE_EXCHANGE(uint64_t *place, uint64_t *expected, uint64_t wanted) noexcept nogil
+
+cdef enum:
+    HEADER_SIZE = 6 * 4096
+    LOG_OFFSET = 4096
+    LOG_SLOT = 1984              # bytes of one of the two steps
+    STEP_PAIRS = 120
+    RUN_OFFSET = LOG_OFFSET + 2 * LOG_SLOT
+    PAGE_BUCKETS = 32            # an octave at scale 5
+    DIRECTORY_STEP = 16          # entries of a directory
+    METRICS_TABLE = 2 * 4096     # tables of the offsets of chunks
+    SLOTS_TABLE = METRICS_TABLE + 256 * 8
+    NAMES_TABLE = 3 * 4096
+    SERIES_TABLE = 4 * 4096
+    METRICS_CHUNK = 256
+    SLOTS_CHUNK = 256
+    NAMES_CHUNK = 256
+    SERIES_CHUNK = 1024
+
+cdef enum Kind:
+    COUNTER = 0
+    GAUGE = 1
+    HISTOGRAM = 2
+    TOTAL = 3                    # of a column: already cumulative
+
+cdef enum Outcome:
+    DONE = 0
+    NEED_SERIES = 1              # the next record names a series that is not mapped yet
+    NEED_SPACE = 2               # the state must grow first
+
+cdef struct Header:
+    uint64_t magic
+    uint32_t version
+    uint32_t byte_order
+    unsigned char uuid[16]
+    uint64_t created_ns
+    uint64_t size                # of the file
+    uint64_t allocated           # of it, handed out so far
+    uint64_t metrics             # counts of what is in the tables
+    uint64_t series
+    uint64_t slots
+    uint64_t names
+    uint64_t retired             # series that are no longer exposed
+    uint64_t overflowed          # series that were asked for beyond the bound
+    uint64_t foreign             # segments that somebody else consumes
+    uint64_t quarantined         # segments that lie
+    uint64_t turn_ns             # when the reader's loop turned last, since the epoch
+    uint64_t reader_pid
+    uint64_t invalid_metrics     # definitions that could not be used
+
+cdef struct Series:              # three cache lines; what an observation needs is in the first two
+    uint64_t mark                # odd while it is being changed
+    double value                 # total of a counter, value of a gauge, sum of a histogram
+    double minimum
+    double maximum
+    uint64_t directory           # (offset / 64) | first octave << 32 | octaves << 48
+    uint64_t classic             # offset of len(buckets) + 1 counts
+    uint32_t metric
+    uint32_t kind
+    uint64_t time_ns             # of a gauge's value
+    uint32_t first_directory[DIRECTORY_STEP]
+    uint64_t zeros
+    uint64_t negatives
+    uint64_t infinities
+    uint64_t dropped             # observations that a full ring lost
+    uint64_t retired
+    uint64_t definition          # offset of {u64 length, bytes}
+    uint64_t created_ns
+    uint64_t reserved
+
+cdef struct Slot:                # one segment that is being drained
+    unsigned char uuid[16]
+    uint64_t status              # 0 free, 1 live, 2 ended: folded into its name, not yet unlinked
+    uint64_t name                # number of its producer's name
+    uint64_t start_position
+    uint64_t position            # committed: what is before it is in the aggregates
+    uint64_t write_position
+    uint64_t claimed_position
+    uint64_t coalesced
+    uint64_t dropped_full
+    uint64_t dropped_timeout
+    uint64_t dropped_no_ring
+    uint64_t rejected
+    uint64_t overwritten
+    uint64_t invalid
+    uint64_t capacity
+    uint64_t pid
+    uint64_t folds               # offset of the Fold array
+    uint64_t folds_capacity
+    uint64_t reserved[13]
+
+cdef struct Name:                # totals of a producer's ended segments
+    uint64_t length
+    char name[64]
+    uint64_t attempted
+    uint64_t consumed
+    uint64_t coalesced
+    uint64_t dropped_full
+    uint64_t dropped_timeout
+    uint64_t dropped_no_ring
+    uint64_t rejected
+    uint64_t overwritten
+    uint64_t aborted
+    uint64_t invalid
+    uint64_t reserved[13]
+
+cdef struct Fold:                # what of a cell, or of a cumulative column, is in the aggregates already
+    uint64_t key
+    uint64_t steps
+    double amount
+    uint64_t dropped
+
+cdef struct Pair:
+    uint64_t offset
+    uint64_t value
+
+cdef struct Step:                # of the redo log: absolute values, so replaying it twice changes nothing
+    uint64_t serial_and_count    # serial << 8 | count of pairs
+    uint64_t reserved
+    Pair pairs[STEP_PAIRS]
+
+cdef struct Run:                 # while records of one ring are applied, each in one step: what position a step stands for
+    uint64_t first_serial        # all ones: there is none
+    uint64_t slot                # offset
+    uint64_t first_position
+
+cdef struct Bounds:              # of one metric's classic buckets
+    const double *values         # and infinity behind them
+    const uint16_t *guess        # from first_key on, how many bounds are below all values of an exponential bucket
+    uint32_t first_key
+    uint32_t last_key
+
+cdef struct Target:              # what a number in a record means
+    Series *series
+    Bounds *bounds
+
+cdef struct Column:              # one metric field of a record
+    uint32_t offset
+    char kind                    # of the dtype: b i u f
+    unsigned char size
+    unsigned char role           # Kind
+    double factor                # one of these is 1, see Schema.metrics
+    double divisor
+    Bounds *bounds
+
+cdef struct Core:                # what every kernel needs
+    unsigned char *base
+    Header *header
+    Run *run
+    uint64_t serial              # of the last step
+
+cdef struct Batch:               # a run of records and where it came from
+    const unsigned char *records
+    uint64_t mask
+    uint64_t record_size
+    uint64_t position
+    uint64_t count
+    Slot *slot
+    double tick_ns               # a tick of the segment's clock
+    uint64_t anchor_ticks        # a moment in ticks, and in nanoseconds since the epoch
+    uint64_t anchor_ns
+    uint64_t now_ns
+
+cdef inline uint64_t bits_of(double value) noexcept nogil:
+    cdef uint64_t bits
+    memcpy(&bits, &value, 8)
+    return bits
+
+
+cdef inline uint64_t offset_of(Core *core, const void *place) noexcept nogil:
+    return <uint64_t>(<const unsigned char *>place - core.base)
+
+
+# ---- memory ----
+
+cdef inline uint64_t allocate(Core *core, uint64_t size) noexcept nogil:
+    """Zeroed bytes of the state, 64-byte aligned; 0 if the file must grow first. A kill can leak them, no more."""
+    cdef uint64_t begin = SHMTEL_LOAD_ACQUIRE(&core.header.allocated)
+    size = (size + 63) & ~<uint64_t>63
+    while True:  # the loop that drains and the thread that makes new series both allocate
+        if begin + size > SHMTEL_LOAD_ACQUIRE(&core.header.size):
+            return 0
+        if COMPARE_EXCHANGE(&core.header.allocated, &begin, begin + size):
+            return begin
+
+
+# ---- steps ----
+
+cdef inline Step *next_step(Core *core) noexcept nogil:
+    return <Step *>(core.base + LOG_OFFSET + ((core.serial + 1) & 1) * LOG_SLOT)
+
+
+cdef inline void stage(Core *core, Step *step, uint64_t count, void *place, uint64_t value) noexcept nogil:
+    step.pairs[count].offset = offset_of(core, place)
+    step.pairs[count].value = value
+
+
+cdef inline void seal(Core *core, Step *step, uint64_t count) noexcept nogil:
+    """From here on the step will be applied, by us or by whoever comes after a kill."""
+    COMPILER_BARRIER()
+    core.serial += 1
+    SHMTEL_STORE_RELEASE(&step.serial_and_count, core.serial << 8 | count)
+    COMPILER_BARRIER()
+
+
+cdef inline void begin_change(Series *series) noexcept nogil:
+    SHMTEL_STORE_RELAXED(&series.mark, series.mark + 1)
+    SHMTEL_FENCE_RELEASE()
+
+
+cdef inline void end_change(Series *series) noexcept nogil:
+    # SYNC POINT: series. Pairs with copy_series: an even mark that did not move means a consistent copy.
+    SHMTEL_STORE_RELEASE(&series.mark, series.mark + 1)
+
+
+cdef inline void apply_step(Core *core, const Step *step) noexcept nogil:
+    cdef uint64_t at
+    for at in range(step.serial_and_count & 0xff):
+        SHMTEL_STORE_RELAXED(<uint64_t *>(core.base + step.pairs[at].offset), step.pairs[at].value)
+
+
+cdef inline void begin_run(Core *core, Slot *slot, uint64_t position) noexcept nogil:
+    """From here on each step is one record of this slot's ring, the first of them at `position`."""
+    core.run.slot, core.run.first_position = offset_of(core, slot), position
+    COMPILER_BARRIER()
+    core.run.first_serial = core.serial + 1
+
+
+cdef inline void end_run(Core *core, Slot *slot, uint64_t position) noexcept nogil:
+    """The records before `position` are in; steps are something else again."""
+    SHMTEL_STORE_RELEASE(&slot.position, position)
+    COMPILER_BARRIER()
+    SHMTEL_STORE_RELEASE(&core.run.first_serial, <uint64_t>-1)
+
+
+cdef inline void commit(Core *core, Step *step, uint64_t count, Series *series) noexcept nogil:
+    seal(core, step, count)
+    begin_change(series)
+    apply_step(core, step)
+    end_change(series)

@@ -1,0 +1,19 @@
+import numpy as np
+import numpy.typing as npt
+
+from .._mapping import Mapping
+
+class Store:
+    mapping: Mapping
+    def __init__(self, mapping: Mapping) -> None: ...
+    def allocate(self, size: int) -> int: ...
+    def recover(self) -> None: ...
+
+def structures() -> dict[str, int]: ...
+def copy_state(
+    state: memoryview,
+    to: npt.NDArray[np.uint8],
+    series: npt.NDArray[np.uint64],
+    classic_lengths: npt.NDArray[np.uint64],
+    distributions: bool,
+) -> int: ...

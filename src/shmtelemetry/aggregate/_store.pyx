@@ -1,0 +1,134 @@
+"""The state's memory to those who write it from Python, and consistent copies of it to those who read."""
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from posix.time cimport nanosleep, timespec
+
+from .._mapping cimport Mapping
+from ._state cimport (
+    COMPILER_BARRIER, LOG_OFFSET, LOG_SLOT, PAGE_BUCKETS, SERIES_CHUNK, SERIES_TABLE, SHMTEL_FENCE_ACQUIRE,
+    SHMTEL_LOAD_ACQUIRE, STEP_PAIRS, Core, Fold, Header, Name, Run, RUN_OFFSET, Series, Slot, Step, allocate,
+    apply_step,
+)
+
+cdef enum:
+    SPINS = 1000      # attempts before the first nap
+    NAPS = 20000      # of 50 µs: the loop may be descheduled in the middle of a change, but not for a second
+
+
+cdef int recover(Core *core) except -1:
+    """Replay the newest complete step and end all changes that a kill interrupted. Raises ValueError for a bad log."""
+    cdef Step *first = <Step *>(core.base + LOG_OFFSET)
+    cdef Step *second = <Step *>(core.base + LOG_OFFSET + LOG_SLOT)
+    cdef Step *newest = first if first.serial_and_count > second.serial_and_count else second
+    cdef uint64_t at, chunk
+    cdef Series *series
+    cdef Slot *slot
+    if newest.serial_and_count & 0xff > STEP_PAIRS:
+        raise ValueError(f"a step of {newest.serial_and_count & 0xff} changes")
+    for at in range(newest.serial_and_count & 0xff):
+        if newest.pairs[at].offset % 8 or newest.pairs[at].offset > core.header.allocated - 8:
+            raise ValueError(f"a step changes byte {newest.pairs[at].offset}")
+    apply_step(core, newest)
+    core.serial = newest.serial_and_count >> 8
+    if core.run.first_serial <= core.serial:
+        if core.run.slot % 8 or core.run.slot > core.header.allocated - sizeof(Slot):
+            raise ValueError(f"a run of records for byte {core.run.slot}")
+        slot = <Slot *>(core.base + core.run.slot)
+        slot.position = core.run.first_position + (core.serial + 1 - core.run.first_serial)
+    core.run.first_serial = <uint64_t>-1
+    for at in range(core.header.series):
+        chunk = (<uint64_t *>(core.base + SERIES_TABLE))[at // SERIES_CHUNK]
+        series = <Series *>(core.base + chunk) + at % SERIES_CHUNK
+        series.mark += series.mark & 1
+    return 0
+
+
+cdef class Store:
+    """The state's memory, to those who write it."""
+
+    def __init__(self, Mapping mapping):
+        self.mapping = mapping
+        self.core.base = mapping.base
+        self.core.header = <Header *>mapping.base
+        self.core.run = <Run *>(mapping.base + RUN_OFFSET)
+
+    def allocate(self, size) -> int:
+        """The offset of `size` zeroed bytes; 0 if the state must grow first."""
+        return allocate(&self.core, size)
+
+    def recover(self):
+        """Finish what a kill interrupted. Raises ValueError if the log cannot be."""
+        recover(&self.core)
+
+
+def structures() -> dict[str, int]:
+    """The sizes of the structures, for the test that compares them with state.py."""
+    return {"header": sizeof(Header), "series": sizeof(Series), "slot": sizeof(Slot), "name": sizeof(Name),
+            "fold": sizeof(Fold)}
+
+
+# ---- copying the state ----
+
+cdef bint copy_block(unsigned char *to, const unsigned char *base, uint64_t size, uint64_t offset,
+                     uint64_t length) noexcept nogil:
+    if offset > size or length > size - offset:
+        return False
+    memcpy(to + offset, base + offset, length)
+    return True
+
+
+cdef int copy_series(unsigned char *to, const unsigned char *base, uint64_t size, uint64_t at,
+                      uint64_t classic_length, bint distributions) noexcept nogil:
+    """Copy one series with its arrays. Returns 1, 0 if it changed meanwhile, -1 if it reaches beyond `size`."""
+    cdef const Series *live = <const Series *>(base + at)
+    cdef const Series *copy = <const Series *>(to + at)
+    cdef uint64_t directory, entry, length
+    # SYNC POINT: series. Pairs with end_change.
+    cdef uint64_t mark = SHMTEL_LOAD_ACQUIRE(&live.mark)
+    if mark & 1:
+        return 0
+    if not copy_block(to, base, size, at, sizeof(Series)):
+        return -1
+    if not copy_block(to, base, size, copy.classic, classic_length * 8):
+        return -1
+    if distributions:
+        directory, length = (copy.directory & 0xffffffffULL) * 64, copy.directory >> 48
+        if not copy_block(to, base, size, directory, length * 4):
+            return -1
+        for entry in range(length):
+            if not copy_block(to, base, size, <uint64_t>(<uint32_t *>(to + directory))[entry] * 64, PAGE_BUCKETS * 8):
+                return -1
+    SHMTEL_FENCE_ACQUIRE()
+    return SHMTEL_LOAD_ACQUIRE(&live.mark) == mark
+
+
+def copy_state(const unsigned char[::1] state, unsigned char[::1] to, const uint64_t[::1] series,
+               const uint64_t[::1] classic_lengths, bint distributions) -> int:
+    """Copy series to the same offsets of `to`, so that each is consistent in itself.
+
+    series: offset of each. classic_lengths: counts of its classic array. distributions: their exponential counts too.
+    Returns how many never stood still long enough: 0 but for a state that is damaged; -1 if one reaches beyond `to`.
+    """
+    cdef const unsigned char *base = &state[0]
+    cdef uint64_t size = min(state.shape[0], to.shape[0])
+    cdef Py_ssize_t at, attempt, unstable = 0
+    cdef timespec nap
+    cdef int copied = 1
+    nap.tv_sec, nap.tv_nsec = 0, 50000
+    with nogil:
+        for at in range(series.shape[0]):
+            # The reader's loop rests for a moment at least every millisecond, so this ends soon.
+            for attempt in range(SPINS + NAPS):
+                if attempt >= SPINS:
+                    nanosleep(&nap, NULL)
+                copied = copy_series(&to[0], base, size, series[at], classic_lengths[at], distributions)
+                if copied:
+                    break
+            else:
+                unstable += 1
+                break
+            if copied < 0:
+                break
+    return unstable if copied >= 0 else -1

@@ -1,0 +1,66 @@
+"""Readers of the command line as real processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tests.processes import PATIENCE
+
+SHMTEL = (sys.executable, "-m", "shmtelemetry.cli")
+
+
+@dataclass(frozen=True)
+class Running:
+    """A `shmtel reader` that listens at `url`."""
+
+    process: subprocess.Popen[str]
+    url: str
+
+    def get(self, path: str, **headers: str) -> str:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = urllib.request.Request(self.url + path, headers=named)
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+            text: str = response.read().decode()
+            return text
+
+    def end(self, signal_number: int) -> int:
+        """Send a signal and wait; returns the exit code."""
+        self.process.send_signal(signal_number)
+        return self.process.wait(PATIENCE)
+
+
+@contextmanager
+def reader(namespace: str, *options: str) -> Iterator[Running]:
+    """`shmtel reader` on a free port of loopback; it is ended with the block."""
+    command = [*SHMTEL, "reader", "--namespace", namespace, "--listen", "127.0.0.1:0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            said = process.stdout.readline()
+            assert said.startswith("listening on http://"), said
+            yield Running(process, said.split()[-1])
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(PATIENCE)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    raise
+
+
+def shmtel(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command that ends by itself."""
+    return subprocess.run(
+        [*SHMTEL, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env={**os.environ, **environment},
+    )
