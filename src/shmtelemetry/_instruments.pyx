@@ -15,7 +15,7 @@ from ._ring cimport (
 )
 
 from ._clock import clock_kind
-from ._timer import Timer
+from ._timer import timed
 from .schema import SECONDS_PER
 
 
@@ -157,3 +157,32 @@ cdef class Histogram(Handle):
     def time(self) -> Timer:
         """Observe how long a `with` block, a function or a coroutine function takes: with h.time(): …, @h.time()."""
         return Timer(self)
+
+
+cdef class Timer:
+    """Times a block, or decorates a function. Entered again before it is left, it keeps each entry's start."""
+
+    cdef Histogram histogram
+    cdef uint64_t begin
+    cdef list outer         # starts of the entries around this one
+    cdef bint running
+
+    def __init__(self, Histogram histogram):
+        self.histogram = histogram
+
+    def __enter__(self):
+        if self.running:
+            self.outer = [*(self.outer or ()), self.begin]
+        self.running, self.begin = True, self.histogram.start()
+        return self
+
+    def __exit__(self, kind, error, trace):
+        cdef uint64_t begin = self.begin
+        if self.outer:
+            self.begin = self.outer.pop()
+        else:
+            self.running = False
+        self.histogram.stop(begin)
+
+    def __call__(self, function):
+        return timed(self.histogram, function)

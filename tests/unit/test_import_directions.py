@@ -82,7 +82,7 @@ def top(module: str) -> str:
 def test_the_imports_of_compiled_modules_are_seen_too() -> None:
     assert {"_ring", "_clock", "schema", "_timer"} <= IMPORTS["_instruments"]
     assert {"_mapping", "segment", "producer", "layout"} <= IMPORTS["_ring"]
-    assert IMPORTS["aggregate._kernels"] & {"_mapping"}
+    assert IMPORTS["aggregate._store"] & {"_mapping"}
 
 
 @pytest.mark.parametrize("module", PRODUCER_SIDE)

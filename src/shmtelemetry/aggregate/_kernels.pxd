@@ -8,6 +8,7 @@ cdef class Buckets:
     cdef uint16_t *guess
 
 cdef Outcome apply_samples(Core *core, Batch *batch, const Target *targets, uint64_t known) noexcept nogil
+cdef void skip_sample(Core *core, Batch *batch) noexcept nogil
 cdef bint apply_record(Core *core, Batch *batch, const unsigned char *record, const Column *columns, uint64_t width,
                        Series **series, Fold **folds, uint64_t time_ns) noexcept nogil
 cdef bint observe(Core *core, Series *series, const Bounds *bounds, double value) noexcept nogil

@@ -314,6 +314,16 @@ cdef Outcome apply_samples(Core *core, Batch *batch, const Target *targets, uint
     return outcome
 
 
+cdef void skip_sample(Core *core, Batch *batch) noexcept nogil:
+    """Pass over a record that names no series, and count it. Not within a run."""
+    cdef Step *step = next_step(core)
+    batch.position += 1
+    stage(core, step, 0, &batch.slot.position, batch.position)
+    stage(core, step, 1, &batch.slot.invalid, batch.slot.invalid + 1)
+    seal(core, step, 2)
+    apply_step(core, step)
+
+
 cdef inline double field_value(const unsigned char *place, char kind, unsigned char size) noexcept nogil:
     cdef double number
     cdef float single
@@ -415,7 +425,9 @@ cdef void fold_slot(Core *core, Slot *slot, Name *name) noexcept nogil:
     """The figures of an ended segment go into its producer's totals, all at once."""
     cdef Step *step = next_step(core)
     cdef uint64_t dropped = slot.dropped_full + slot.dropped_timeout + slot.dropped_no_ring
-    cdef uint64_t attempted = slot.claimed_position - slot.start_position + slot.coalesced + slot.rejected + dropped
+    # The figures of a segment that vanished are those of the last look; its position may have gone on.
+    cdef uint64_t aborted = slot.claimed_position - slot.position if <int64_t>(slot.claimed_position - slot.position) > 0 else 0
+    cdef uint64_t attempted = slot.position + aborted - slot.start_position + slot.coalesced + slot.rejected + dropped
     cdef uint64_t consumed = slot.position - slot.start_position - slot.overwritten
     stage(core, step, 0, &name.attempted, name.attempted + attempted)
     stage(core, step, 1, &name.consumed, name.consumed + consumed)
@@ -425,9 +437,13 @@ cdef void fold_slot(Core *core, Slot *slot, Name *name) noexcept nogil:
     stage(core, step, 5, &name.dropped_no_ring, name.dropped_no_ring + slot.dropped_no_ring)
     stage(core, step, 6, &name.rejected, name.rejected + slot.rejected)
     stage(core, step, 7, &name.overwritten, name.overwritten + slot.overwritten)
-    stage(core, step, 8, &name.aborted, name.aborted + (slot.claimed_position - slot.position))
+    stage(core, step, 8, &name.aborted, name.aborted + aborted)
     stage(core, step, 9, &name.invalid, name.invalid + slot.invalid)
     stage(core, step, 10, &slot.status, 2)
     seal(core, step, 11)
+    SHMTEL_STORE_RELAXED(&name.mark, name.mark + 1)
+    SHMTEL_FENCE_RELEASE()
     apply_step(core, step)
+    # SYNC POINT: name. Pairs with View._accounts.
+    SHMTEL_STORE_RELEASE(&name.mark, name.mark + 1)
     seal(core, next_step(core), 0)  # the slot is free for another segment: this step must not be replayed any more

@@ -131,7 +131,8 @@ cdef struct Name:                # totals of a producer's ended segments
     uint64_t overwritten
     uint64_t aborted
     uint64_t invalid
-    uint64_t reserved[13]
+    uint64_t mark                # odd while a segment's figures are added
+    uint64_t reserved[12]
 
 cdef struct Fold:                # what of a cell, or of a cumulative column, is in the aggregates already
     uint64_t key

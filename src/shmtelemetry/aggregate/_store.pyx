@@ -7,7 +7,7 @@ from posix.time cimport nanosleep, timespec
 
 from .._mapping cimport Mapping
 from ._state cimport (
-    COMPILER_BARRIER, LOG_OFFSET, LOG_SLOT, PAGE_BUCKETS, SERIES_CHUNK, SERIES_TABLE, SHMTEL_FENCE_ACQUIRE,
+    COMPILER_BARRIER, LOG_OFFSET, LOG_SLOT, NAMES_CHUNK, NAMES_TABLE, PAGE_BUCKETS, SERIES_CHUNK, SERIES_TABLE, SHMTEL_FENCE_ACQUIRE,
     SHMTEL_LOAD_ACQUIRE, STEP_PAIRS, Core, Fold, Header, Name, Run, RUN_OFFSET, Series, Slot, Step, allocate,
     apply_step,
 )
@@ -25,6 +25,7 @@ cdef int recover(Core *core) except -1:
     cdef uint64_t at, chunk
     cdef Series *series
     cdef Slot *slot
+    cdef Name *name
     if newest.serial_and_count & 0xff > STEP_PAIRS:
         raise ValueError(f"a step of {newest.serial_and_count & 0xff} changes")
     for at in range(newest.serial_and_count & 0xff):
@@ -42,6 +43,10 @@ cdef int recover(Core *core) except -1:
         chunk = (<uint64_t *>(core.base + SERIES_TABLE))[at // SERIES_CHUNK]
         series = <Series *>(core.base + chunk) + at % SERIES_CHUNK
         series.mark += series.mark & 1
+    for at in range(core.header.names):
+        chunk = (<uint64_t *>(core.base + NAMES_TABLE))[at // NAMES_CHUNK]
+        name = <Name *>(core.base + chunk) + at % NAMES_CHUNK
+        name.mark += name.mark & 1
     return 0
 
 

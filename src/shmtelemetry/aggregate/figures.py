@@ -12,6 +12,7 @@ from .series import SLOT_LIVE
 from .snapshot import Counts, Family, Floats, Labels, ProducerTotals
 
 REASONS = ("full", "timeout", "no_ring")
+NOT_WRITTEN = ("coalesced", "rejected", *(f"dropped_{reason}" for reason in REASONS))
 LAG = Metric(
     "shmtel_reader_lag_seconds",
     "histogram",
@@ -37,28 +38,30 @@ def _totals(text: str, name: np.void, slots: list[np.void]) -> ProducerTotals:
     def total(field: str) -> int:
         return int(name[field]) + sum(int(slot[field]) for slot in slots)
 
-    def distance(later: str, earlier: str) -> int:
-        return sum(int(slot[later]) - int(slot[earlier]) & 2**64 - 1 for slot in slots)
-
+    # The loop notes a producer's positions after it took the records, so they may be behind its own.
+    read = [_since_start(slot, "position") for slot in slots]
+    written = [max(_since_start(slot, "write_position"), at) for slot, at in zip(slots, read, strict=True)]
+    claimed = [max(_since_start(slot, "claimed_position"), at) for slot, at in zip(slots, written, strict=True)]
     dropped = {reason: total(f"dropped_{reason}") for reason in REASONS}
-    claimed = distance("claimed_position", "start_position")
-    overwritten = total("overwritten")
-    not_written = total("coalesced") - int(name["coalesced"]) + total("rejected") - int(name["rejected"])
-    lost = sum(dropped.values()) - sum(int(name[f"dropped_{reason}"]) for reason in REASONS)
+    not_written = [sum(int(slot[field]) for field in NOT_WRITTEN) for slot in slots]
     return ProducerTotals(
         name=text,
         live=len(slots),
-        attempted=int(name["attempted"]) + claimed + not_written + lost,
-        consumed=int(name["consumed"]) + distance("position", "start_position") - sum(int(s["overwritten"]) for s in slots),
-        in_ring=distance("write_position", "position"),
+        attempted=int(name["attempted"]) + sum(claimed) + sum(not_written),
+        consumed=int(name["consumed"]) + sum(read) - sum(int(slot["overwritten"]) for slot in slots),
+        in_ring=sum(written) - sum(read),
         coalesced=total("coalesced"),
         dropped=dropped,
-        overwritten=overwritten,
+        overwritten=total("overwritten"),
         rejected=total("rejected"),
-        aborted=int(name["aborted"]) + distance("claimed_position", "write_position"),
+        aborted=int(name["aborted"]) + sum(claimed) - sum(written),
         invalid=total("invalid"),
         capacity=sum(int(slot["capacity"]) for slot in slots),
     )
+
+
+def _since_start(slot: np.void, field: str) -> int:
+    return (int(slot[field]) - int(slot["start_position"])) % 2**64
 
 
 def _family(

@@ -50,7 +50,7 @@ SLOT: Final = _dtype(
 NAME: Final = _dtype(
     ("length", "u8"), ("name", "V64"), ("attempted", "u8"), ("consumed", "u8"), ("coalesced", "u8"),
     ("dropped_full", "u8"), ("dropped_timeout", "u8"), ("dropped_no_ring", "u8"), ("rejected", "u8"),
-    ("overwritten", "u8"), ("aborted", "u8"), ("invalid", "u8"), ("reserved", "u8", 13),
+    ("overwritten", "u8"), ("aborted", "u8"), ("invalid", "u8"), ("mark", "u8"), ("reserved", "u8", 12),
 )  # fmt: skip
 FOLD: Final = _dtype(("key", "u8"), ("steps", "u8"), ("amount", "f8"), ("dropped", "u8"))
 OFFSET: Final = np.dtype("u8")  # of a metric's definition

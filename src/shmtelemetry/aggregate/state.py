@@ -142,7 +142,7 @@ class State(View):
         if (first.kind, first.labels, first.merge) == (metric.kind, metric.labels, metric.merge):
             return number
         self._count("invalid_metrics")
-        self._warn(f"metric {metric.name}", f"{metric} disagrees with {first}: the first one stays, the other is not counted")
+        self.warn_once(f"metric {metric.name}", f"{metric} disagrees with {first}: the first one stays, the other is not counted")
         return None
 
     def series_number(self, metric: int | None, labels: tuple[str, ...]) -> int:
@@ -167,7 +167,7 @@ class State(View):
 
     def _overflow(self, metric: int, why: str) -> None:
         self._count("overflowed")
-        self._warn(f"overflow {metric}", f"{self.metrics[metric].name}: {why}; further series are counted as {OVERFLOW}")
+        self.warn_once(f"overflow {metric}", f"{self.metrics[metric].name}: {why}; further series are counted as {OVERFLOW}")
 
     def _new_series(self, metric: int, labels: tuple[str, ...]) -> int:
         entry = np.zeros((), SERIES)
@@ -256,7 +256,7 @@ class State(View):
 
     # ---- the end ----
 
-    def _warn(self, topic: str, message: str) -> None:
+    def warn_once(self, topic: str, message: str) -> None:
         if topic not in self._warned:
             self._warned.add(topic)
             logger.warning(message)

@@ -16,6 +16,8 @@ from .snapshot import Family, HistogramValue, Labels, Snapshot
 
 Bytes = npt.NDArray[np.uint8]
 
+PATIENCE = 5.0  # seconds that a copy may take while the state is being changed
+
 
 def encode_labels(values: tuple[str, ...]) -> bytes:
     """Their count, and each with its length before it."""
@@ -93,10 +95,11 @@ class View:
 
     def learn(self) -> None:
         """Read the definitions that are new since the last time."""
+        series = self.get("series")  # before the count of metrics: those of all these series are known then
         for number in range(len(self.metrics), self.get("metrics")):
             offset = int.from_bytes(self.block(self.place(METRICS, number), 8), "little")
             self.metrics.append(Metric.from_json(self.definition(offset)))
-        for number in range(len(self.series), self.get("series")):
+        for number in range(len(self.series), series):
             place = self.place(SERIES_TABLE, number)
             entry = np.frombuffer(self.block(place, SERIES.itemsize), SERIES)[0]
             stored = self.definition(int(entry["definition"]))
@@ -121,6 +124,7 @@ class View:
 
         distributions: with the exponential counts that Snapshot.histogram reads, which are most of the state.
         """
+        retired = self.get("retired")  # before the copy: what retires meanwhile is seen the next time
         try:
             self.learn()
             self._locate()
@@ -136,7 +140,7 @@ class View:
             raise StateError(f"the state of namespace {self.namespace} points beyond its end")
         if unstable:
             raise StateError(f"a series of namespace {self.namespace} is never at rest: was its reader killed or stopped?")
-        return self._made_of(copied, distributions)
+        return self._made_of(copied, retired, distributions)
 
     def _room(self, distributions: bool) -> Bytes:
         """Room for a copy. The pages of fresh memory cost more than copying, so it is used again where nothing stays."""
@@ -147,11 +151,24 @@ class View:
             self._scratch = np.empty(size, np.uint8)
         return self._scratch
 
-    def _made_of(self, copied: Bytes, distributions: bool) -> Snapshot:
+    def _accounts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Slots and names of one moment: when a segment ends, its figures move from the one to the other."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            # SYNC POINT: name. Pairs with fold_slot.
+            names = self.entries(NAMES)
+            slots = self.entries(SLOTS)
+            if not np.any(names["mark"] & 1) and names.tobytes() == self.entries(NAMES).tobytes():
+                return slots, names
+            time.sleep(0.0002)
+        raise StateError(f"the producers of namespace {self.namespace} kept changing: is the state damaged?")
+
+    def _made_of(self, copied: Bytes, retired: int, distributions: bool) -> Snapshot:
         header = np.frombuffer(self.block(0, HEADER.itemsize), HEADER)[0]
         entries = rows(copied, self._offsets, SERIES.itemsize).view(SERIES).reshape(-1)
-        self._group(entries, int(header["retired"]))
-        producers = figures.producers(self.entries(SLOTS), self.entries(NAMES))
+        self._group(entries, retired)
+        producers = figures.producers(*self._accounts())
+        numbers = self._numbers
         families = dict(figures.families(header, producers))
         for number, metric in enumerate(self.metrics):
             families[metric.name] = self._family(number, entries, copied)
@@ -160,7 +177,7 @@ class View:
             if not distributions:
                 raise ValueError("this snapshot was taken without distributions")
             number = next(number for number, metric in enumerate(self.metrics) if metric.name == name)
-            return histogram_value(entries[self._numbers[number][at]], self.metrics[number], copied)
+            return histogram_value(entries[numbers[number][at]], self.metrics[number], copied)
 
         return Snapshot(self.namespace, time.time_ns(), families, producers, histogram)
 

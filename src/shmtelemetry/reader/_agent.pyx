@@ -25,6 +25,7 @@ from .._ring cimport (
 )
 from ..aggregate._kernels cimport (
     Buckets, apply_record, apply_samples, epoch_ns, fold_counter, fold_dropped, fold_gauge, fold_slot, observe,
+    skip_sample,
 )
 from ..aggregate._state cimport (
     COUNTER, DONE, GAUGE, NAMES_CHUNK, NAMES_TABLE, NEED_SERIES, NEED_SPACE, Batch, Bounds, Column, Core, Fold, Name,
@@ -49,16 +50,19 @@ cdef extern from *:
     #else
     #define RELAX() __asm__ volatile("yield")
     #endif
+    #define PREFETCH(address) __builtin_prefetch(address)
     #ifndef F_OFD_GETLK
     #define F_OFD_GETLK 36
     #endif
     """
     void RELAX() nogil
+    void PREFETCH(const void *address) nogil
 
 cdef enum:
     MAX_RINGS = 65536
     BATCH = 4096           # records between two releases
-    SCAN = 1024            # idle rings that are looked at in one turn
+    SCAN = 256             # idle rings that are looked at in one turn
+    NEAR = 8               # rings between the prefetch of a position and its use
     KEY = 4096             # bytes of one record's label fields, schema.MAX_LABEL_BYTES
     MAX_WIDTH = 16         # schema.MAX_METRICS
     MAX_LABELS = 64        # schema.MAX_LABEL_FIELDS
@@ -100,23 +104,31 @@ cdef struct Plan:          # how records of a schema become series
     uint64_t *folds        # groups x width: index in the slot's array + 1
 
 
-cdef struct Ring:
+cdef struct Ring:          # a look at an idle ring needs the first cache line alone
     uint64_t status
+    uint64_t active_ns     # when it last had records
     shmtel_consumer in_ "in"
     Slot *slot
-    uint64_t active_ns     # when it last had records
     uint64_t mode
     Target *targets        # by number of the series in the segment
     uint64_t *cells        # offset of each series' cell in the catalogue
     uint64_t known         # how many of both
     uint64_t seen          # steps in cells, when they were last folded
+    uint64_t learned       # bytes of the catalogue
     const unsigned char *catalogue
     Plan *plan
     uint32_t clock
     uint32_t local         # whether pid is one of this pid namespace
+    uint64_t ending        # whether its producer is dead
     int pid
     uint64_t inode
     char path[224]
+
+
+cdef struct Anchor:        # how a clock's ticks become time
+    double tick_ns
+    uint64_t ticks
+    uint64_t ns
 
 
 # ---- label sets of records ----
@@ -216,9 +228,8 @@ cdef class Agent:
     cdef Bounds *lag_bounds
     cdef int keeper_fd
     cdef int stopping
-    cdef double tick_ns[2]          # by clock
-    cdef uint64_t anchor_ticks[2]
-    cdef uint64_t anchor_ns[2]
+    cdef Anchor anchors[2][2]       # by generation, then by clock
+    cdef uint64_t generation        # of the anchors in use; the other is the next to be written
     cdef uint64_t longest_ns        # sleep, when nothing happens
     cdef uint64_t turns
     cdef uint64_t drained           # records, in all
@@ -244,10 +255,13 @@ cdef class Agent:
 
     def calibrate(self):
         """Note what the clocks say now, so that ticks become time without a drift."""
-        for kind in (0, 1):
-            tick_ns = tick_length(kind) * 1e9
-            ticks, ns = epoch_anchor(kind)
-            self.tick_ns[kind], self.anchor_ticks[kind], self.anchor_ns[kind] = tick_ns, ticks, ns
+        cdef uint64_t following = 1 - self.generation
+        cdef int kind
+        for kind in range(2):
+            self.anchors[following][kind].tick_ns = tick_length(kind) * 1e9
+            self.anchors[following][kind].ticks, self.anchors[following][kind].ns = epoch_anchor(kind)
+        # SYNC POINT: anchors. Pairs with the load in batch_of, which is done with the other ones long before the next time.
+        SHMTEL_STORE_RELEASE(&self.generation, following)
 
     def set_lag(self, uint64_t offset, Buckets buckets):
         """Where the age of records is observed."""
@@ -304,6 +318,11 @@ cdef class Agent:
             ring.targets[known + at].bounds = &(<Buckets>buckets[at]).bounds
             ring.cells[known + at] = cells[at]
         ring.known = known + more
+        ring.seen = <uint64_t>-1  # their cells may hold something already
+
+    def set_learned(self, uint64_t number, uint64_t length):
+        """How many bytes of the ring's catalogue are known."""
+        self.rings[number].learned = length
 
     def set_plan(self, uint64_t number, columns, labels, int time_offset, uint64_t time_ns):
         """The metrics of a ring of records. columns: (offset, kind, size, role, factor, divisor, Buckets) each; labels:
@@ -358,13 +377,17 @@ cdef class Agent:
 
     def start(self, uint64_t number):
         """Hand a ring to the loop."""
+        cdef Ring *ring = &self.rings[number]
+        ring.active_ns = nanoseconds(CLOCK_MONOTONIC)  # so that the next turn looks at it
         # SYNC POINT: ring. Pairs with the load in turn.
-        SHMTEL_STORE_RELEASE(&self.rings[number].status, LIVE)
+        SHMTEL_STORE_RELEASE(&ring.status, ENDING if ring.ending else LIVE)
 
     def end(self, uint64_t number):
         """Have the loop take the rest of a dead producer's ring."""
-        if self.rings[number].status == LIVE:
-            SHMTEL_STORE_RELEASE(&self.rings[number].status, ENDING)
+        cdef Ring *ring = &self.rings[number]
+        if ring.status == LIVE:
+            ring.ending = True
+            SHMTEL_STORE_RELEASE(&ring.status, ENDING)
 
     def fold(self, uint64_t number):
         """Have the loop fold what an empty ring's producer left besides records."""
@@ -401,8 +424,9 @@ cdef class Agent:
     cdef void batch_of(self, Ring *ring, Batch *batch, uint64_t count) noexcept nogil:
         batch.records, batch.mask, batch.record_size = ring.in_.records, ring.in_.mask, ring.in_.record_size
         batch.position, batch.count, batch.slot = ring.in_.position, count, ring.slot
-        batch.tick_ns = self.tick_ns[ring.clock & 1]
-        batch.anchor_ticks, batch.anchor_ns = self.anchor_ticks[ring.clock & 1], self.anchor_ns[ring.clock & 1]
+        # SYNC POINT: anchors.
+        cdef const Anchor *anchor = &self.anchors[SHMTEL_LOAD_ACQUIRE(&self.generation)][ring.clock & 1]
+        batch.tick_ns, batch.anchor_ticks, batch.anchor_ns = anchor.tick_ns, anchor.ticks, anchor.ns
         batch.now_ns = nanoseconds(CLOCK_REALTIME)
 
     cdef void want(self, Ring *ring, uint64_t status) noexcept nogil:
@@ -430,6 +454,9 @@ cdef class Agent:
             if ring.mode == SAMPLES:
                 self.observe_lag(&batch)
                 outcome = apply_samples(self.core, &batch, ring.targets, ring.known)
+                if outcome == NEED_SERIES and not self.has_definitions(ring):
+                    skip_sample(self.core, &batch)  # a definition is published before its first record
+                    outcome = DONE
             elif ring.mode == RECORDS:
                 begin_run(self.core, ring.slot, batch.position)
                 outcome = self.apply_records(ring, &batch)
@@ -439,7 +466,8 @@ cdef class Agent:
                 SHMTEL_STORE_RELEASE(&ring.slot.position, batch.position)
             left -= batch.position - before
             shmtel_release(&ring.in_, batch.position - before)
-        self.note(ring)
+        if self.note(ring) and ring.status == LIVE and self.has_definitions(ring):
+            outcome = NEED_SERIES  # what is in cells may be of series that no record has named yet
         if outcome == NEED_SERIES:
             self.want(ring, WANT_SERIES)
         elif outcome == NEED_SPACE:
@@ -480,8 +508,12 @@ cdef class Agent:
                 return NEED_SPACE
         return DONE
 
-    cdef void note(self, Ring *ring) noexcept nogil:
-        """Take over the producer's own figures, and what has gone into cells."""
+    cdef bint has_definitions(self, Ring *ring) noexcept nogil:
+        """Whether the catalogue has more than is known."""
+        return ring.mode == SAMPLES and SHMTEL_LOAD_ACQUIRE(&ring.in_.out.catalogue_length) != ring.learned
+
+    cdef bint note(self, Ring *ring) noexcept nogil:
+        """Take over the producer's own figures, and what has gone into cells. Returns whether something has."""
         cdef const shmtel_producer_page *out = ring.in_.out
         cdef Slot *slot = ring.slot
         cdef uint64_t steps
@@ -494,8 +526,11 @@ cdef class Agent:
         slot.claimed_position = SHMTEL_LOAD_ACQUIRE(&out.claimed_position)
         slot.write_position = SHMTEL_LOAD_ACQUIRE(&out.write_position)
         steps = slot.coalesced + slot.dropped_full
-        if steps != ring.seen and self.fold_cells(ring):
+        if steps == ring.seen:
+            return False
+        if self.fold_cells(ring):
             ring.seen = steps
+        return True
 
     cdef bint fold_cells(self, Ring *ring) noexcept nogil:
         """Add what cells hold beyond what was folded before. False: some cell kept changing, come again."""
@@ -537,8 +572,8 @@ cdef class Agent:
         cdef Name *name = <Name *>(self.core.base + chunks[slot.name // NAMES_CHUNK])
         fold_slot(self.core, slot, name + slot.name % NAMES_CHUNK)
 
-    cdef uint64_t turn(self) noexcept nogil:
-        """Drain every ring once: those that were active in the last second, and the next SCAN of the others."""
+    cdef uint64_t turn(self, uint64_t scan) noexcept nogil:
+        """Drain every ring once: those that were active in the last second, and the next `scan` of the others."""
         cdef uint64_t now = nanoseconds(CLOCK_MONOTONIC), count = 0, at, status, looks = 0, taken
         cdef uint64_t high = SHMTEL_LOAD_ACQUIRE(&self.high)
         cdef uint64_t begin = self.scanned, last = 0
@@ -546,7 +581,9 @@ cdef class Agent:
         cdef int _
         self.fullest = 0.0
         for at in range(high):
-            ring = &self.rings[(begin + at) % high]
+            ring = &self.rings[begin + at if begin + at < high else begin + at - high]
+            # Empty entries and those at the end give any address, which a prefetch may have.
+            PREFETCH(&self.rings[begin + at + NEAR if begin + at + NEAR < high else 0].in_.out.write_position)
             # SYNC POINT: ring. Pairs with the stores in start and end.
             status = SHMTEL_LOAD_ACQUIRE(&ring.status)
             if status == FOLDING:
@@ -555,29 +592,29 @@ cdef class Agent:
                 continue
             if status == LIVE and now - ring.active_ns > SECOND:
                 looks += 1
-                if looks > SCAN:
+                if looks > scan:
                     continue
                 last = at
                 if SHMTEL_LOAD_ACQUIRE(&ring.in_.out.write_position) == ring.in_.position:
                     continue
             taken = self.drain(ring, now)
             count += taken
-            if status == ENDING and taken == 0 and ring.status == ENDING:
+            if status == ENDING and ring.status == ENDING and shmtel_drain(&ring.in_) == 0:
                 self.want(ring, EMPTY)
             if taken >= BATCH:  # a moment of rest for those who copy series meanwhile
                 for _ in range(64):
                     RELAX()
-        self.scanned = (begin + last + 1) % high if looks > SCAN else 0
+        self.scanned = (begin + last + 1) % high if looks > scan else 0
         self.drained += count
         self.core.header.turn_ns = nanoseconds(CLOCK_REALTIME)
         SHMTEL_STORE_RELEASE(&self.turns, self.turns + 1)
         return count
 
     def poll(self) -> int:
-        """One turn; returns how many records were drained."""
+        """One turn that looks at every ring; returns how many records were drained."""
         cdef uint64_t count
         with nogil:
-            count = self.turn()
+            count = self.turn(MAX_RINGS)
         return count
 
     def run(self):
@@ -585,7 +622,7 @@ cdef class Agent:
         cdef uint64_t active_ns = 0
         with nogil:
             while not self.stopping:
-                if self.turn():
+                if self.turn(SCAN):
                     active_ns = nanoseconds(CLOCK_MONOTONIC)
                 self.idle(active_ns)
 
@@ -606,6 +643,31 @@ cdef class Agent:
         for at in range(self.high):
             if self.rings[at].status == LIVE:
                 self.note(&self.rings[at])
+
+    def published(self) -> list[tuple[int, int, int, int]]:
+        """(number, inode, position, steps) of each ring: what its producer has published and coalesced by now."""
+        cdef uint64_t at
+        cdef const shmtel_producer_page *out
+        found = []
+        for at in range(self.high):
+            if LIVE <= self.rings[at].status <= WANT_SPACE:
+                out = self.rings[at].in_.out
+                steps = SHMTEL_LOAD_ACQUIRE(&out.coalesced) + SHMTEL_LOAD_ACQUIRE(&out.dropped_full)
+                found.append((at, self.rings[at].inode, SHMTEL_LOAD_ACQUIRE(&out.write_position), steps))
+        return found
+
+    def behind(self, published) -> list[tuple[int, int, int, int]]:
+        """Those of `published` that are not in the state yet."""
+        cdef uint64_t number, inode, position, steps
+        cdef Ring *ring
+        found = []
+        for number, inode, position, steps in published:
+            ring = &self.rings[number]
+            if ring.inode != inode or not LIVE <= ring.status <= WANT_SPACE:
+                continue  # it has ended, or is left aside
+            if <int64_t>(position - SHMTEL_LOAD_ACQUIRE(&ring.slot.position)) > 0 or ring.seen + 1 <= steps:
+                found.append((number, inode, position, steps))
+        return found
 
     def stop(self):
         self.stopping = 1

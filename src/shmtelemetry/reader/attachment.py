@@ -5,7 +5,7 @@ from itertools import accumulate
 from .. import layout
 from ..errors import SegmentError
 from ..liveness import Process
-from ..schema import SECONDS_PER, Metric, Schema
+from ..schema import SAMPLE, SECONDS_PER, Metric, Schema
 from ..segment import Segment
 from ..aggregate._kernels import Buckets
 from ..aggregate.series import FOLD, KINDS, SERIES_TABLE, SLOTS
@@ -31,31 +31,41 @@ class Attachment:
         self._learned = 0  # bytes of the catalogue
         self._series = 0
         header = segment.header
-        plan = None if header.flags & layout.FLAG_INSTRUMENTS else RecordPlan(state, segment)
+        self._plan = None if header.flags & layout.FLAG_INSTRUMENTS else RecordPlan(state, segment)
+        if self._plan is None and segment.schema.dtype != SAMPLE:
+            raise SegmentError(f"{segment.name}: instruments with records of {segment.schema.dtype}")
+        known = slot is not None
         if slot is None:
             slot = state.open_slot(header.uuid, segment.producer, header.start_position, header.capacity, header.pid)
         self.slot = slot
         here = Process.current()
         local = (header.boot_id, header.pid_namespace) == (here.boot_id, here.pid_namespace)
         self.number = agent.add(segment, state.place(SLOTS, slot), local)
-        self._plan = plan
-        if plan is None:
-            self.learn()
-        elif plan.columns:
-            plan.install(agent, self.number)
-            plan.restore(agent, self.number, slot)
+        try:
+            self._set_up(slot)
+        except BaseException:
+            agent.remove(self.number)
+            if not known:
+                state.free_slot(header.uuid)
+            raise
 
-    def resolve(self) -> bool:
-        """Find a place for what the ring's next record names; False if nothing new was found."""
+    def _set_up(self, slot: int) -> None:
+        if self._plan is None:
+            self.learn()
+        elif self._plan.columns:
+            self._plan.install(self._agent, self.number)
+            self._plan.restore(slot)
+
+    def resolve(self) -> None:
+        """Find places for the series that the ring's next record names."""
         if self._plan is not None:
             self._plan.add_group(self._agent, self.number, self.slot, self._agent.wanted_key(self.number))
-            return True
-        return self.learn() > 0
+        self.learn()
 
-    def learn(self) -> int:
-        """Read the definitions that are new in the catalogue; returns how many series came."""
+    def learn(self) -> None:
+        """Read the definitions that are new in the catalogue."""
         if self._plan is not None:
-            return 0
+            return
         stored = self.segment.catalogue(self._learned)
         offsets: list[int] = []
         cells: list[int] = []
@@ -64,7 +74,7 @@ class Attachment:
         while at < len(stored):
             kind, payload, size = _catalogue_record(self.segment.name, stored, at)
             if kind == layout.KIND_METRIC:
-                self._metrics.append(self._state.define(Metric.from_json(payload)))
+                self._metrics.append(self._state.define(_metric(self.segment.name, payload)))
             elif kind == layout.KIND_SERIES:
                 offset, bounds = self._place(payload)
                 offsets.append(offset)
@@ -76,7 +86,7 @@ class Attachment:
         if offsets:
             self._state.ensure_folds(self.slot, self._series)
             self._agent.set_targets(self.number, offsets, cells, buckets)
-        return len(offsets)
+        self._agent.set_learned(self.number, self._learned)
 
     def _place(self, payload: bytes) -> tuple[int, Buckets]:
         """(offset of the series in the state or -1, bounds) for a series record."""
@@ -118,6 +128,13 @@ def _catalogue_record(name: str, stored: bytes, at: int) -> tuple[int, bytes, in
     return kind, payload.rstrip(b"\0") if kind == layout.KIND_METRIC else payload, head + length
 
 
+def _metric(name: str, stored: bytes) -> Metric:
+    try:
+        return Metric.from_json(stored)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise SegmentError(f"{name}: a metric that cannot be: {error}") from error
+
+
 class RecordPlan:
     """How the records of a schema become series: the metrics of its fields, and a group of series for each set of label
     values."""
@@ -125,7 +142,10 @@ class RecordPlan:
     def __init__(self, state: State, segment: Segment) -> None:
         schema: Schema = segment.schema
         self._state, self._segment = state, segment
-        metrics = schema.metrics(segment.producer)
+        try:
+            metrics = schema.metrics(segment.producer)
+        except TypeError as error:
+            raise SegmentError(f"{segment.name}: a schema that cannot be: {error}") from error
         fields = {name: (item, offset) for name, item, offset in schema.fields()}
         self.columns: list[tuple[int, str, int, int, float, float, Buckets]] = []
         self._metrics: list[int] = []
@@ -152,7 +172,7 @@ class RecordPlan:
         labels = [(offset, item.itemsize) for _, item, offset in self._labels]
         agent.set_plan(number, self.columns, labels, self._time_offset, self._time_ns)
 
-    def restore(self, agent: Agent, number: int, slot: int) -> None:
+    def restore(self, slot: int) -> None:
         """Nothing but the totals' last values has to survive a reader: their folds name their series."""
         entry = self._state.entry(SLOTS, slot)
         for at in range(int(entry["folds_capacity"])):

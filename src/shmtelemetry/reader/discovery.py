@@ -19,11 +19,13 @@ class Discovery:
         self._modified_ns = -1
         self._next = 0.0
         self._retry = 0.0
+        self._asked = False
 
     def new_names(self) -> list[str]:
-        """Segments that came since the last look, oldest file first; empty at once if nothing can have come."""
+        """Segments that came since the last look, by name; empty at once if nothing can have come."""
         now = time.monotonic()
-        if now < self._next:
+        asked, self._asked = self._asked, False
+        if now < self._next and not asked:
             return []
         if now >= self._retry and "foreign" in self._aside.values():
             self._retry = now + RETRY
@@ -31,7 +33,7 @@ class Discovery:
             self._aside = {name: why for name, why in self._aside.items() if why != "foreign"}
             self._modified_ns = -1
         modified = os.stat(DIRECTORY).st_mtime_ns
-        if modified == self._modified_ns:
+        if modified == self._modified_ns and not asked:
             return []
         names = set(segment_names(self._namespace))
         # The clock of modification times is coarse: look again unless the change is well past.
@@ -42,9 +44,14 @@ class Discovery:
         self._next = time.monotonic() + SHARE * (time.monotonic() - now)
         return sorted(found)
 
-    def forget_time(self) -> None:
-        """Look at the directory in any case the next time."""
-        self._modified_ns, self._next = -1, 0.0
+    def look_now(self) -> None:
+        """From any thread: whatever look begins from now on is a real one."""
+        self._asked = True
+
+    def forget(self, name: str) -> None:
+        """Show a segment again in the next look, although nothing changed."""
+        self._known.discard(name)
+        self._modified_ns = -1
 
     def put_aside(self, name: str, why: str) -> None:
         """Remember a segment that is not drained; why: foreign or quarantined."""

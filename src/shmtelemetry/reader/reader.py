@@ -14,8 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from .. import layout
-from ..errors import ReaderBusyError, SegmentError, ShmtelError
-from ..liveness import lock
+from ..errors import ReaderBusyError, SegmentError, StateError
 from ..segment import DIRECTORY, Segment, attach, check_name, header_uuid, segment_names
 from ..aggregate._kernels import Buckets
 from ..aggregate.series import SERIES_TABLE, SLOT_ENDED, SLOTS
@@ -24,12 +23,13 @@ from ..aggregate.state import State, read_view, state_path
 from ..aggregate.view import View
 from ._agent import Agent, Status
 from .attachment import Attachment
+from .control import Control
 from .discovery import Discovery
 
 logger = logging.getLogger("shmtelemetry")
 
 LONGEST_SLEEP = 0.004  # seconds; at most 1 ms of it while anything was active in the last second
-KEEPER_PERIOD = 0.05
+KEEPER_PERIOD = 0.1
 CHECKS = 50  # rings whose producers are looked after in one period
 TURNING = 2.0  # seconds without a turn after which the loop is not healthy
 
@@ -55,14 +55,18 @@ class Reader:
         self.namespace, self.ephemeral = check_name("namespace", namespace), ephemeral
         if interval is not None and not 0 < interval < 1:
             raise ValueError(f"interval {interval!r}: expected more than 0 and less than 1 second")
+        self._pid, self._closed = os.getpid(), False
         self._control = Control(namespace)
         try:
-            self._state = State(namespace, state_path(DIRECTORY, namespace, os.geteuid()))
-        except ShmtelError:
+            self._open(namespace, interval or LONGEST_SLEEP)
+        except BaseException:
             self._control.close()
             raise
+
+    def _open(self, namespace: str, interval: float) -> None:
+        self._state = State(namespace, state_path(DIRECTORY, namespace, os.geteuid()))
         self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._agent = Agent(self._state.store, self._eventfd, int((interval or LONGEST_SLEEP) * 1e9))
+        self._agent = Agent(self._state.store, self._eventfd, int(interval * 1e9))
         lag = self._state.place(SERIES_TABLE, self._state.lag)
         self._agent.set_lag(lag, Buckets(self._state.metrics[0].buckets))
         self._discovery = Discovery(namespace)
@@ -72,9 +76,9 @@ class Reader:
         self._keeping = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._stopping = False
-        self._rounds = 0
-        self._checked = 0
-        self._closed = False
+        self._wakeful = select.poll()  # select.select refuses descriptors from 1024 on
+        self._wakeful.register(self._eventfd, select.POLLIN)
+        self._rounds = self._checked = self._drained = 0
 
     def _fold_orphans(self) -> None:
         """Segments that are in the state and no longer in /dev/shm: their figures are what is left of them."""
@@ -94,6 +98,7 @@ class Reader:
             self._adopt(name)
         for number in self._agent.wanting_rings():
             self._serve(number)
+        self._state.set_figures(self._discovery.aside("foreign"), self._discovery.aside("quarantined"))
         if self._state.get("size") - self._state.get("allocated") < 128 * 1024:
             self._state.grow()
         self._rounds += 1
@@ -106,55 +111,77 @@ class Reader:
             self._discovery.put_aside(name, "foreign")
         except (SegmentError, OSError) as error:
             if os.path.lexists(os.path.join(DIRECTORY, name)):
-                logger.warning("left aside: %s", error)
-                self._discovery.put_aside(name, "quarantined")
+                self._quarantine(name, error)
         else:
             self._attach(name, segment)
-        self._state.set_figures(self._discovery.aside("foreign"), self._discovery.aside("quarantined"))
+
+    def _quarantine(self, name: str, error: Exception) -> None:
+        logger.warning("left aside: %s", error)
+        self._discovery.put_aside(name, "quarantined")
 
     def _attach(self, name: str, segment: Segment) -> None:
         uuid = segment.header.uuid
         slot = self._state.segments.get(uuid)
         if slot is not None and self._state.slot_status(slot) == SLOT_ENDED:
-            segment.unlink()  # folded by a reader that was killed before it could unlink it
+            self._remove(segment)  # folded by a reader that was killed before it could unlink it
             segment.close()
-            self._state.free_slot(uuid)
             return
         try:
+            if slot is not None and any(attachment.slot == slot for attachment in self._attachments.values()):
+                raise SegmentError(f"{name}: a copy of another segment")
             attachment = Attachment(self._agent, self._state, segment, slot)
-        except (SegmentError, ValueError) as error:
-            logger.warning("left aside: %s", error)
+        except StateError as error:
+            self._wait_for_memory(error)
+            self._discovery.forget(name)
             segment.close()
-            self._discovery.put_aside(name, "quarantined")
+            return
+        except (SegmentError, ValueError) as error:
+            self._quarantine(name, error)
+            segment.close()
             return
         self._attachments[attachment.number] = attachment
         self._agent.start(attachment.number)
 
-    def _serve(self, number: int) -> None:
-        """Do what a ring waits for."""
+    def _serve(self, number: int) -> bool:
+        """Do what a ring waits for; False if it has to wait on, for memory."""
         attachment, status = self._attachments[number], self._agent.status(number)
-        if status == Status.EMPTY:
-            self._learn_rest(attachment)
-            self._agent.fold(number)
-            return
-        if status == Status.ENDED:
-            self._state.retire_parts(attachment.segment.header.uuid)
-            attachment.segment.unlink()
-            self._state.free_slot(attachment.segment.header.uuid)
-            self._forget(number)
-            return
         try:
             if status == Status.LIES:
                 raise SegmentError(f"{attachment.segment.name}: its positions cannot be")
-            if status == Status.WANT_SPACE:
-                self._state.grow()
-            elif not attachment.resolve():
-                raise SegmentError(f"{attachment.segment.name}: a record names a series that its catalogue lacks")
-            self._agent.start(number)
+            if status == Status.EMPTY:
+                self._learn_rest(attachment)
+                self._agent.fold(number)
+            elif status == Status.ENDED:
+                self._remove(attachment.segment)
+                self._forget(number)
+            else:
+                if status == Status.WANT_SPACE:
+                    self._state.grow()
+                else:
+                    attachment.resolve()
+                self._agent.start(number)
+        except StateError as error:
+            self._wait_for_memory(error)
+            return False
         except (SegmentError, ValueError) as error:
-            logger.warning("left aside: %s", error)
-            self._discovery.put_aside(attachment.segment.name, "quarantined")
+            self._quarantine(attachment.segment.name, error)
             self._forget(number)
+        return True
+
+    def _wait_for_memory(self, error: StateError) -> None:
+        """Rings that need more of it wait, each for itself, and are tried again in every round."""
+        self._state.warn_once("memory", f"records stay in their rings: {error}")
+
+    def _remove(self, segment: Segment) -> None:
+        """All of an ended segment is in the state."""
+        self._state.retire_parts(segment.header.uuid)
+        try:
+            segment.unlink()
+        except OSError as error:  # another user's file in a sticky directory: the slot goes on saying that it is folded
+            logger.warning("%s is drained and cannot be removed: %s", segment.name, error.strerror)
+            self._discovery.put_aside(segment.name, "retired")
+        else:
+            self._state.free_slot(segment.header.uuid)
 
     def _learn_rest(self, attachment: Attachment) -> None:
         """Definitions that no record has needed may have cells."""
@@ -170,36 +197,45 @@ class Reader:
 
     def _look_after(self, count: int) -> None:
         """Find dead producers among the next `count` rings."""
+        if self._checked >= self._agent.count:
+            self._checked = 0
         for number in self._agent.suspects(self._checked, count):
             if not self._attachments[number].segment.alive():
                 self._agent.end(number)
         self._checked += count
-        if self._checked >= self._agent.count:
-            self._checked = 0
 
     # ---- turns ----
 
     def poll(self) -> int:
         """One turn: takes what is published now from every ring of the namespace; returns how many records.
 
-        Not while the loop runs: RuntimeError.
+        Not while the loop runs: RuntimeError; ValueError after `close`.
         """
+        self._check_open()
         if self._threads:
             raise RuntimeError("the reader's loop is running: use catch_up()")
-        self._discovery.forget_time()
+        with self._keeping:
+            return self._take()
+
+    def _take(self) -> int:
+        self._discovery.look_now()
         self._attend()
-        self._look_after(layout.MAX_CAPACITY)
+        self._checked = 0
+        self._look_after(self._agent.count)
         self._agent.calibrate()
         drained = self._agent.poll()
-        while wanting := self._agent.wanting_rings():
-            for number in wanting:
-                self._serve(number)
+        while any([self._serve(number) for number in self._agent.wanting_rings()]):
             drained += self._agent.poll()
         self._agent.look()
         return int(drained)
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError(f"the reader of namespace {self.namespace} is closed")
+
     def start(self) -> None:
-        """Run the loop in threads of their own until `stop`."""
+        """Run the loop in threads of their own until `stop`. ValueError after `close`."""
+        self._check_open()
         if self._threads:
             return
         self._stopping = False
@@ -215,18 +251,19 @@ class Reader:
         calibrated = checked = time.monotonic()
         while not self._stopping:
             try:
-                self._attend()
+                with self._keeping:
+                    self._attend()
+                    if time.monotonic() - checked >= KEEPER_PERIOD:
+                        self._look_after(CHECKS)
+                        checked = time.monotonic()
                 now = time.monotonic()
-                if now - checked >= KEEPER_PERIOD:
-                    self._look_after(CHECKS)
-                    checked = now
                 if now - calibrated >= 1.0:
                     self._agent.calibrate()
                     calibrated = now
             except Exception:
                 logger.exception("the reader goes on after an error")
                 time.sleep(KEEPER_PERIOD)
-            select.select([self._eventfd], [], [], KEEPER_PERIOD)
+            self._wakeful.poll(KEEPER_PERIOD * 1000)
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._eventfd)
 
@@ -240,6 +277,7 @@ class Reader:
         for thread in self._threads:
             thread.join()
         self._threads = []
+        self.poll()
 
     def _wake(self) -> None:
         os.eventfd_write(self._eventfd, 1)
@@ -250,14 +288,15 @@ class Reader:
             self.poll()
             return True
         deadline = time.monotonic() + timeout
-        self._discovery.forget_time()
-        # Of rounds and turns, the next to end may have begun before the call; the one after it has not.
-        rounds, turns = self._rounds + 2, None
-        while turns is None or self._agent.turned < turns or self._agent.wanting_rings():
+        self._discovery.look_now()
+        rounds = self._rounds + 2  # the next to end may have begun before the call; the one after it has not
+        published = None
+        while published is None or (published := self._agent.behind(published)):
+            if published is None and self._rounds >= rounds:
+                published = self._agent.published()
+                continue
             if time.monotonic() >= deadline:
                 return False
-            if turns is None and self._rounds >= rounds:
-                turns = self._agent.turned + 2
             self._wake()
             time.sleep(0.0005)
         return True
@@ -267,8 +306,9 @@ class Reader:
         deadline = time.monotonic() + timeout
         while True:
             self.catch_up(max(0.0, deadline - time.monotonic()))
-            if all(attachment.segment.alive() for attachment in list(self._attachments.values())):
-                return True
+            with self._keeping:
+                if all(attachment.segment.alive() for attachment in self._attachments.values()):
+                    return True
             if time.monotonic() >= deadline:
                 return False
             time.sleep(0.005)
@@ -281,12 +321,13 @@ class Reader:
         distributions: with what Snapshot.histogram reads; text expositions do without, and are faster.
         """
         with self._view_lock:
+            self._check_open()
             return self._view.snapshot(distributions)
 
     @property
     def records(self) -> int:
         """Records that this reader has drained."""
-        return int(self._agent.records)
+        return self._drained if self._closed else int(self._agent.records)
 
     @property
     def turning(self) -> bool:
@@ -297,19 +338,27 @@ class Reader:
 
     def close(self) -> None:
         """Stop, take what is published, and leave the namespace to the next reader."""
-        if self._closed:
+        if self._closed or self._pid != os.getpid():  # a forked child has no part in it
             return
-        self.stop()
-        self.poll()
-        self._closed = True
+        try:
+            if self._threads:
+                self.stop()
+            else:
+                self.poll()
+        finally:
+            self._closed = True
+            with self._keeping, self._view_lock:
+                self._let_go()
+
+    def _let_go(self) -> None:
         for number in list(self._attachments):
             self._attachments[number].release()
             self._forget(number)
         if self.ephemeral:
             self._state.unlink()
-        with self._view_lock:
-            del self._agent
-            self._state.close()
+        self._drained = int(self._agent.records)
+        del self._agent
+        self._state.close()
         os.close(self._eventfd)
         self._control.close()
 
@@ -318,32 +367,3 @@ class Reader:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-class Control:
-    """The lock that makes one reader of a namespace and user; its file shows the reader's pid."""
-
-    def __init__(self, namespace: str) -> None:
-        self.path = os.path.join(DIRECTORY, f"shmtel.{namespace}.@reader.{os.geteuid()}")
-        while True:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            if not lock(self._fd, 0):
-                pid = int(os.pread(self._fd, 20, 0) or b"0")
-                os.close(self._fd)
-                raise ReaderBusyError(f"namespace {namespace}", pid)
-            if self._is_current():
-                break
-            os.close(self._fd)  # the reader before us removed it meanwhile
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, str(os.getpid()).encode(), 0)
-
-    def _is_current(self) -> bool:
-        try:
-            return os.stat(self.path, follow_symlinks=False).st_ino == os.fstat(self._fd).st_ino
-        except FileNotFoundError:
-            return False
-
-    def close(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
-        os.close(self._fd)
