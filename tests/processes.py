@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import select
 import signal
 import subprocess
 import sys
@@ -47,6 +48,10 @@ def in_child(function: Callable[[], T]) -> T:
     """What the function returns in a forked child, which then ends without any clean-up."""
     pid, answer = _fork(function)
     with os.fdopen(answer, "rb") as pipe:
+        answered, _, _ = select.select([pipe], [], [], PATIENCE)
+        if not answered:
+            kill(pid)
+            raise AssertionError(f"the child did not answer for {PATIENCE:.0f} s")
         stored = pipe.read()
     _, status = os.waitpid(pid, 0)
     assert status == 0, f"the child ended with status {status}"

@@ -11,13 +11,13 @@ cdef extern from "shmtelemetry.h" nogil:
     ctypedef struct shmtel_producer_page:
         uint64_t claimed_position
         uint64_t write_position
+        uint64_t closed
         uint64_t coalesced
         uint64_t dropped_full
         uint64_t dropped_timeout
         uint64_t dropped_no_ring
         uint64_t rejected
         uint64_t catalogue_length
-        uint64_t closed
         uint64_t reopened
 
     ctypedef struct shmtel_reader_page:
@@ -88,6 +88,7 @@ cdef class Producer:
     cdef uint64_t dropped_no_ring       # in this process, since there was no ring to count in
     cdef uint64_t rejected_no_ring
     cdef uint64_t no_ring_since         # nanoseconds; when opening a ring failed last
+    cdef unsigned long opening          # the thread that opens a ring just now, or 0
     cdef object __weakref__
 
     cdef bint push(self, const void *record) noexcept nogil

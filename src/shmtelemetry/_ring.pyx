@@ -10,6 +10,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.long cimport PyLong_Check
 from cpython.number cimport PyNumber_Index
 from cpython.object cimport PyObject, PyTypeObject
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -298,21 +299,26 @@ cdef class Producer:
         """In a forked child, let go of what is the parent's: its segments and its figures."""
         if self.pid != getpid():
             self.former, self.segment, self.pid = [], None, getpid()
-            self.dropped_no_ring = self.rejected_no_ring = self.no_ring_since = 0
+            self.dropped_no_ring = self.rejected_no_ring = self.no_ring_since = self.opening = 0
             if self.final is not None:
                 self.final = _no_stats(self.setup.capacity)
         return 0
 
     cdef int _open_further(self, uint64_t now) except -1:
         """The first emit of a forked child, or one after opening a ring failed."""
-        if now - self.no_ring_since < LOOK_NS:
+        cdef unsigned long me = PyThread_get_thread_ident()
+        if now - self.no_ring_since < LOOK_NS or self.opening == me:  # a signal handler while this thread opens one
             return 0
-        segment = self.setup.try_open(further=True)
-        if segment is None:
-            self.no_ring_since = now
-        elif self._may_replace(segment, None):
-            self._bind(segment)
-            self._carry_over()
+        self.opening = me
+        try:
+            segment = self.setup.try_open(further=True)
+            if segment is None:
+                self.no_ring_since = now
+            elif self._may_replace(segment, None):
+                self._bind(segment)
+                self._carry_over()
+        finally:
+            self.opening = 0
         return 0
 
     cdef void _carry_over(self):

@@ -2,8 +2,8 @@
 
     0                    header: written once, magic last; the schema follows it as JSON
     producer_offset      producer page: only the producer writes
-        +0               claimed_position, write_position (128 bytes of their own)
-        +128             counters, catalogue_length, closed
+        +0               claimed_position, write_position, closed (128 bytes of their own)
+        +128             counters, catalogue_length
     reader_offset        reader page: only the consumer writes
         +0               read_position, overwritten, reader_pid, reader_role
     ring_offset          capacity x record_size bytes
@@ -56,14 +56,14 @@ HEADER_OFFSETS: Final = {
 # producer page
 CLAIMED_POSITION: Final = 0
 WRITE_POSITION: Final = 8
+CLOSED: Final = 16
 COALESCED: Final = 128
 DROPPED_FULL: Final = 136
 DROPPED_TIMEOUT: Final = 144
 DROPPED_NO_RING: Final = 152
 REJECTED: Final = 160
 CATALOGUE_LENGTH: Final = 168
-CLOSED: Final = 176
-REOPENED: Final = 184
+REOPENED: Final = 176
 
 # reader page
 READ_POSITION: Final = 0

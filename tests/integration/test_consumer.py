@@ -13,7 +13,7 @@ import pytest
 from shmtelemetry import Consumer, Producer, consumer
 from shmtelemetry.errors import ReaderBusyError
 from shmtelemetry.segment import segment_names
-from tests.processes import child, drained, in_child, kill, wait_until
+from tests.processes import child, in_child, kill, wait_until
 
 DTYPE = np.dtype([("seq", "<u8")])
 WIDER = np.dtype([("seq", "<u8"), ("value", "<f8")])
@@ -244,16 +244,3 @@ def test_a_segment_that_vanished_since_the_listing_is_no_news(
     with Consumer("orders", namespace) as ring:
         assert len(ring.read()) == 0
     assert not caplog.records
-
-
-def test_a_producer_and_its_consumer_run_at_full_speed_in_two_processes(namespace: str) -> None:
-    count = 300_000
-
-    def produce() -> None:
-        with Producer("orders", DTYPE, namespace, capacity=1024, policy="block") as ring:
-            for begin in range(0, count, 1000):
-                ring.emit_many(numbered(*range(begin, begin + 1000)))
-
-    with Consumer("orders", namespace) as consumer, child(produce):
-        assert np.array_equal(drained(consumer, count)["seq"], np.arange(count, dtype="u8"))
-        wait_until(lambda: len(consumer.read()) == 0 and not list(segment_names(namespace)), "the segment is gone")

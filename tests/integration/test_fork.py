@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from contextlib import suppress
 
@@ -147,6 +148,31 @@ def test_eight_threads_of_a_child_that_emit_at_once_share_one_ring_and_lose_noth
             records = drained(consumer, 800)
             for number in range(8):
                 assert records[records["pid"] == number]["seq"].tolist() == list(range(100))
+
+
+def test_a_signal_handler_may_emit_while_a_child_opens_its_ring(namespace: str) -> None:
+    def emit() -> tuple[int, Stats]:
+        attempts = 0
+
+        def handler(*_: object) -> None:
+            nonlocal attempts
+            attempts += 1
+            ring.emit_fields(1, 0)
+
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)
+        for seq in range(2000):
+            ring.emit_fields(0, seq)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        return attempts + 2000, ring.stats()
+
+    for _ in range(10):
+        with Producer("orders", DTYPE, namespace, capacity=8192) as ring, Consumer("orders", namespace) as consumer:
+            attempts, stats = in_child(emit)
+            assert stats.attempted == attempts
+            assert stats.in_ring + stats.dropped["no_ring"] == attempts
+            records = drained(consumer, stats.in_ring)
+            assert records[records["pid"] == 0]["seq"].tolist() == list(range(2000))
 
 
 def test_instruments_go_on_in_a_child_with_every_definition(namespace: str) -> None:

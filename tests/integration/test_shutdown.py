@@ -35,7 +35,16 @@ def test_records_of_a_program_that_ends_without_close_are_there(namespace: str) 
 
 
 def test_a_program_whose_ring_is_drained_leaves_no_segment(namespace: str) -> None:
-    run('ring = Producer("orders", DTYPE, namespace, capacity=64)', namespace)
+    script = """
+started = threading.Event()
+def work():  # holds the ring to the very end
+    ring = Producer("orders", DTYPE, namespace, capacity=64)
+    started.set()
+    threading.Event().wait()
+threading.Thread(target=work, daemon=True).start()
+started.wait()
+"""
+    run(script, namespace)
     assert list(segment_names(namespace)) == []
 
 

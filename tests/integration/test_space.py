@@ -54,6 +54,7 @@ with Producer("orders", DTYPE, capacity=32768) as ring, Consumer("orders") as co
 def test_a_forked_child_without_room_counts_what_it_loses() -> None:
     found = answer("""
 import logging
+from shmtelemetry._ring import segment_stats
 logging.disable()
 ring = Producer("orders", DTYPE, capacity=32768)
 spare = open("/dev/shm/spare", "wb")
@@ -73,6 +74,7 @@ if os.fork() == 0:
     answer = {"lost": sum(lost), "count": len(lost), "attempted": stats.attempted,
               "no_ring": stats.dropped["no_ring"], "rejected": stats.rejected,
               "in_ring": stats.in_ring, "holds": stats.holds,
+              "stored": [segment_stats(ring.segment).dropped["no_ring"], segment_stats(ring.segment).rejected],
               "without": [without.attempted, without.dropped["no_ring"], without.rejected]}
     os.write(write, json.dumps(answer).encode())
     os._exit(0)
@@ -84,6 +86,7 @@ print(json.dumps(found))
     assert found["lost"] == 0
     assert found["without"] == [6, 5, 1]
     assert found["no_ring"] == found["count"]
+    assert found["stored"] == [found["count"], 1]  # so a reader sees them too
     assert found["attempted"] == found["count"] + 2  # type: ignore[operator]
     assert (found["rejected"], found["in_ring"], found["parents"], found["holds"]) == (1, 1, 0, True)
 

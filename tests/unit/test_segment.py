@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import io
 import os
 import struct
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 from shmtelemetry import Consumer, Producer, layout
-from shmtelemetry.errors import ReaderBusyError, SegmentError
+from shmtelemetry.errors import ReaderBusyError, SegmentError, SegmentSpaceError
 from shmtelemetry.segment import attach, parse_name, segment_names
 
 DTYPE = np.dtype([("seq", "<u8"), ("value", "<f8")])
@@ -222,6 +224,47 @@ def test_a_segment_has_its_mode_and_group_and_keeps_no_descriptor_open(namespace
         assert len(os.listdir("/proc/self/fd")) == before
         assert (SHM / closed.segment.name).stat().st_mode & 0o777 == 0o600
         assert (SHM / opened.segment.name).stat().st_mode & 0o777 == 0o660
+
+
+def test_many_producers_leave_no_descriptor_and_no_mapping(namespace: str) -> None:
+    def held() -> tuple[int, int]:
+        gc.collect()
+        return len(os.listdir("/proc/self/fd")), len(Path("/proc/self/maps").read_text().splitlines())
+
+    def use() -> None:
+        with Producer("orders", DTYPE, namespace, capacity=8) as ring, Consumer("orders", namespace) as consumer:
+            ring.emit_many(np.zeros(3, DTYPE))
+            assert len(consumer.read()) == 3
+
+    use()
+    before = held()
+    for _ in range(100):
+        use()
+    descriptors, mappings = held()
+    assert descriptors == before[0]
+    assert mappings < before[1] + 50  # the allocator's own may come and go
+
+
+def test_the_largest_capacity_is_no_room_rather_than_a_crash(namespace: str) -> None:
+    with pytest.raises(SegmentSpaceError, match=r"segment of 68,719,\d{3},\d{3} bytes"):
+        Producer("orders", DTYPE, namespace, capacity=2**32)
+
+
+@pytest.mark.parametrize(("limit", "used", "room"), [("1000000", "999000", 1000), ("5", "9", 0), ("max", "9", None)])
+def test_the_cgroups_limit_is_looked_at_first(
+    namespace: str, monkeypatch: pytest.MonkeyPatch, limit: str, used: str, room: int | None
+) -> None:
+    files = {
+        "/proc/self/cgroup": "1:name=x:/y\n0::/jobs/one\n",
+        "/sys/fs/cgroup/jobs/one/memory.max": limit,
+        "/sys/fs/cgroup/jobs/one/memory.current": used,
+    }
+    monkeypatch.setattr("shmtelemetry.segment.open", lambda path: io.StringIO(files[path]), raising=False)
+    if room is None:
+        Producer("orders", DTYPE, namespace, capacity=8).close()
+    else:
+        with pytest.raises(SegmentSpaceError, match=f"{room:,} bytes are free in the cgroup's memory.max"):
+            Producer("orders", DTYPE, namespace, capacity=8)
 
 
 def test_every_byte_of_a_new_segment_is_reserved(namespace: str) -> None:

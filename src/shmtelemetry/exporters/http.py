@@ -23,7 +23,7 @@ from ..listen import Address, names_loopback, parse_listen
 from .prometheus import Exposition, negotiate
 
 IDLE_SECONDS: Final = 30.0  # until a connection that says nothing is closed
-POLL_SECONDS: Final = 0.05  # between looks at whether the server shall stop
+POLL_SECONDS: Final = 0.25  # between looks at whether the server shall stop
 MAX_CONNECTIONS: Final = 64
 END_SECONDS: Final = 5.0  # that a response under way gets to end when the server stops
 

@@ -71,14 +71,14 @@ typedef struct shmtel_header { /* written once; magic is stored last */
 typedef struct shmtel_producer_page { /* only the producer writes here */
     SHMTEL_ATOMIC(uint64_t) claimed_position;
     SHMTEL_ATOMIC(uint64_t) write_position;
-    uint64_t padding[14]; /* the two positions have a 128-byte line of their own */
+    SHMTEL_ATOMIC(uint64_t) closed;
+    uint64_t padding[13]; /* what the consumer looks at in every turn has a 128-byte line of its own */
     SHMTEL_ATOMIC(uint64_t) coalesced;
     SHMTEL_ATOMIC(uint64_t) dropped_full;
     SHMTEL_ATOMIC(uint64_t) dropped_timeout;
     SHMTEL_ATOMIC(uint64_t) dropped_no_ring;
     SHMTEL_ATOMIC(uint64_t) rejected;
     SHMTEL_ATOMIC(uint64_t) catalogue_length;
-    SHMTEL_ATOMIC(uint64_t) closed;
     SHMTEL_ATOMIC(uint64_t) reopened;
 } shmtel_producer_page;
 

@@ -28,7 +28,7 @@ from ..aggregate._kernels cimport (
     skip_sample,
 )
 from ..aggregate._state cimport (
-    COUNTER, DONE, GAUGE, NAMES_CHUNK, NAMES_TABLE, NEED_SERIES, NEED_SPACE, Batch, Bounds, Column, Core, Fold, Name,
+    COMPARE_EXCHANGE, COUNTER, DONE, GAUGE, NAMES_CHUNK, NAMES_TABLE, NEED_SERIES, NEED_SPACE, Batch, Bounds, Column, Core, Fold, Name,
     Outcome, Series, Slot, Target, begin_run, end_run,
 )
 from ..aggregate._store cimport Store
@@ -61,7 +61,7 @@ cdef extern from *:
 cdef enum:
     MAX_RINGS = 65536
     BATCH = 4096           # records between two releases
-    SCAN = 256             # idle rings that are looked at in one turn
+    SCAN = 128             # rings among which new activity is looked for in one turn
     NEAR = 8               # rings between the prefetch of a position and its use
     KEY = 4096             # bytes of one record's label fields, schema.MAX_LABEL_BYTES
     MAX_WIDTH = 16         # schema.MAX_METRICS
@@ -228,6 +228,11 @@ cdef class Agent:
     cdef Bounds *lag_bounds
     cdef int keeper_fd
     cdef int stopping
+    cdef int asked                  # for a turn that serves every ring
+    cdef uint32_t *active           # numbers of the rings that had records in the last second
+    cdef uint64_t actives
+    cdef unsigned char *listed      # by number: whether it is among them
+    cdef uint64_t wants             # how often a ring was given to the keeper
     cdef Anchor anchors[2][2]       # by generation, then by clock
     cdef uint64_t generation        # of the anchors in use; the other is the next to be written
     cdef uint64_t longest_ns        # sleep, when nothing happens
@@ -237,11 +242,15 @@ cdef class Agent:
     cdef list bounds                # Buckets objects, kept alive
 
     def __cinit__(self, Store store, int keeper_fd, uint64_t longest_ns):
-        cdef void *memory = mmap(NULL, MAX_RINGS * sizeof(Ring), PROT_READ | PROT_WRITE,
+        cdef void *memory = mmap(NULL, (MAX_RINGS + 2 * NEAR) * sizeof(Ring), PROT_READ | PROT_WRITE,
                                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
         if memory == MAP_FAILED:
             raise MemoryError("no room for the table of rings")
         self.rings = <Ring *>memory
+        self.active = <uint32_t *>calloc(MAX_RINGS, sizeof(uint32_t))
+        self.listed = <unsigned char *>calloc(MAX_RINGS, 1)
+        if self.active == NULL or self.listed == NULL:
+            raise MemoryError()
         self.store, self.core, self.keeper_fd, self.longest_ns = store, &store.core, keeper_fd, longest_ns
         self.bounds = []
         self.calibrate()
@@ -251,7 +260,9 @@ cdef class Agent:
         if self.rings != NULL:
             for at in range(self.high):
                 _clear(&self.rings[at])
-            munmap(self.rings, MAX_RINGS * sizeof(Ring))
+            munmap(self.rings, (MAX_RINGS + 2 * NEAR) * sizeof(Ring))
+        free(self.active)
+        free(self.listed)
 
     def calibrate(self):
         """Note what the clocks say now, so that ticks become time without a drift."""
@@ -378,16 +389,14 @@ cdef class Agent:
     def start(self, uint64_t number):
         """Hand a ring to the loop."""
         cdef Ring *ring = &self.rings[number]
-        ring.active_ns = nanoseconds(CLOCK_MONOTONIC)  # so that the next turn looks at it
-        # SYNC POINT: ring. Pairs with the load in turn.
+        # SYNC POINT: ring. Pairs with the loads in serve_active and serve_others.
         SHMTEL_STORE_RELEASE(&ring.status, ENDING if ring.ending else LIVE)
 
     def end(self, uint64_t number):
         """Have the loop take the rest of a dead producer's ring."""
-        cdef Ring *ring = &self.rings[number]
-        if ring.status == LIVE:
-            ring.ending = True
-            SHMTEL_STORE_RELEASE(&ring.status, ENDING)
+        cdef uint64_t live = LIVE
+        # It may be wanting something meanwhile, and is then found dead again.
+        COMPARE_EXCHANGE(&self.rings[number].status, &live, ENDING)
 
     def fold(self, uint64_t number):
         """Have the loop fold what an empty ring's producer left besides records."""
@@ -432,8 +441,10 @@ cdef class Agent:
     cdef void want(self, Ring *ring, uint64_t status) noexcept nogil:
         """Give a ring to the keeper."""
         cdef uint64_t one = 1
+        ring.ending = ring.status == ENDING
         # SYNC POINT: ring.
         SHMTEL_STORE_RELEASE(&ring.status, status)
+        SHMTEL_STORE_RELEASE(&self.wants, self.wants + 1)
         write(self.keeper_fd, &one, 8)
 
     cdef uint64_t drain(self, Ring *ring, uint64_t now) noexcept nogil:
@@ -572,39 +583,75 @@ cdef class Agent:
         cdef Name *name = <Name *>(self.core.base + chunks[slot.name // NAMES_CHUNK])
         fold_slot(self.core, slot, name + slot.name % NAMES_CHUNK)
 
-    cdef uint64_t turn(self, uint64_t scan) noexcept nogil:
-        """Drain every ring once: those that were active in the last second, and the next `scan` of the others."""
-        cdef uint64_t now = nanoseconds(CLOCK_MONOTONIC), count = 0, at, status, looks = 0, taken
-        cdef uint64_t high = SHMTEL_LOAD_ACQUIRE(&self.high)
-        cdef uint64_t begin = self.scanned, last = 0
-        cdef Ring *ring
+    cdef uint64_t serve(self, Ring *ring, uint64_t status, uint64_t now) noexcept nogil:
+        """Do what a ring of the loop's needs; returns how many records were drained."""
+        cdef uint64_t taken
         cdef int _
-        self.fullest = 0.0
-        for at in range(high):
-            ring = &self.rings[begin + at if begin + at < high else begin + at - high]
-            # Empty entries and those at the end give any address, which a prefetch may have.
-            PREFETCH(&self.rings[begin + at + NEAR if begin + at + NEAR < high else 0].in_.out.write_position)
-            # SYNC POINT: ring. Pairs with the stores in start and end.
+        if status == FOLDING:
+            self.finish(ring)
+            return 0
+        if status == LIVE and SHMTEL_LOAD_ACQUIRE(&ring.in_.out.closed):
+            status = ENDING
+            ring.status = ENDING
+        taken = self.drain(ring, now)
+        if status == ENDING and ring.status == ENDING and shmtel_drain(&ring.in_) == 0:
+            self.want(ring, EMPTY)
+        if taken >= BATCH:  # a moment of rest for those who copy series meanwhile
+            for _ in range(64):
+                RELAX()
+        return taken
+
+    cdef uint64_t serve_active(self, uint64_t now) noexcept nogil:
+        """Serve the rings that had records in the last second."""
+        cdef uint64_t at = 0, count = 0, status
+        cdef uint32_t number
+        cdef Ring *ring
+        while at < self.actives:
+            number = self.active[at]
+            ring = &self.rings[number]
+            # SYNC POINT: ring. Pairs with the stores of the keeper.
             status = SHMTEL_LOAD_ACQUIRE(&ring.status)
-            if status == FOLDING:
-                self.finish(ring)
-            if status != LIVE and status != ENDING:
+            if LIVE <= status <= FOLDING:
+                count += self.serve(ring, status, now)
+            if now - ring.active_ns < SECOND and status != FREE:
+                at += 1
                 continue
-            if status == LIVE and now - ring.active_ns > SECOND:
-                looks += 1
-                if looks > scan:
+            self.listed[number] = 0
+            self.actives -= 1
+            self.active[at] = self.active[self.actives]
+        return count
+
+    cdef uint64_t serve_others(self, uint64_t now, bint every) noexcept nogil:
+        """Look at the next SCAN rings, or at all, for those that have become active or end."""
+        cdef uint64_t high = SHMTEL_LOAD_ACQUIRE(&self.high), looks = high if every else min(SCAN, high)
+        cdef uint64_t at, number, status, count = 0
+        cdef Ring *ring
+        for at in range(looks):
+            number = self.scanned + at
+            number = number if number < high else number - high
+            # Entries without a ring give any address, which a prefetch may have.
+            PREFETCH(&self.rings[number + 2 * NEAR])
+            PREFETCH(&self.rings[number + NEAR].in_.out.write_position)
+            ring = &self.rings[number]
+            status = SHMTEL_LOAD_ACQUIRE(&ring.status)
+            if self.listed[number] or not LIVE <= status <= FOLDING:
+                continue
+            if status == LIVE:
+                if SHMTEL_LOAD_ACQUIRE(&ring.in_.out.write_position) == ring.in_.position and not ring.in_.out.closed:
                     continue
-                last = at
-                if SHMTEL_LOAD_ACQUIRE(&ring.in_.out.write_position) == ring.in_.position:
-                    continue
-            taken = self.drain(ring, now)
-            count += taken
-            if status == ENDING and ring.status == ENDING and shmtel_drain(&ring.in_) == 0:
-                self.want(ring, EMPTY)
-            if taken >= BATCH:  # a moment of rest for those who copy series meanwhile
-                for _ in range(64):
-                    RELAX()
-        self.scanned = (begin + last + 1) % high if looks > scan else 0
+                self.listed[number] = 1
+                self.active[self.actives] = number
+                self.actives += 1
+            count += self.serve(ring, status, now)
+        self.scanned = (self.scanned + looks) % high if high else 0
+        return count
+
+    cdef uint64_t turn(self, bint every) noexcept nogil:
+        """Serve the rings that were active in the last second, and SCAN or all others; returns how many records."""
+        cdef uint64_t now = nanoseconds(CLOCK_MONOTONIC), count
+        self.fullest = 0.0
+        count = self.serve_active(now)
+        count += self.serve_others(now, every)
         self.drained += count
         self.core.header.turn_ns = nanoseconds(CLOCK_REALTIME)
         SHMTEL_STORE_RELEASE(&self.turns, self.turns + 1)
@@ -614,15 +661,17 @@ cdef class Agent:
         """One turn that looks at every ring; returns how many records were drained."""
         cdef uint64_t count
         with nogil:
-            count = self.turn(MAX_RINGS)
+            count = self.turn(True)
         return count
 
     def run(self):
         """Turn until `stop`. Sleeps longer the less there is to do."""
         cdef uint64_t active_ns = 0
+        cdef bint every
         with nogil:
             while not self.stopping:
-                if self.turn(SCAN):
+                every, self.asked = self.asked, 0
+                if self.turn(every):
                     active_ns = nanoseconds(CLOCK_MONOTONIC)
                 self.idle(active_ns)
 
@@ -669,6 +718,10 @@ cdef class Agent:
                 found.append((number, inode, position, steps))
         return found
 
+    def ask(self):
+        """Let the next turn that begins serve every ring, also those that were idle."""
+        self.asked = 1
+
     def stop(self):
         self.stopping = 1
 
@@ -679,6 +732,11 @@ cdef class Agent:
     def count(self) -> int:
         """Ring numbers in use are below this."""
         return self.high
+
+    @property
+    def wanted(self) -> int:
+        """How often a ring was given to the keeper so far."""
+        return SHMTEL_LOAD_ACQUIRE(&self.wants)
 
     @property
     def turned(self) -> int:

@@ -30,7 +30,7 @@ logger = logging.getLogger("shmtelemetry")
 
 LONGEST_SLEEP = 0.004  # seconds; at most 1 ms of it while anything was active in the last second
 KEEPER_PERIOD = 0.1
-CHECKS = 50  # rings whose producers are looked after in one period
+CHECKS = 20  # rings whose locks are tried in one period; a ring that was closed is noticed by the loop
 TURNING = 2.0  # seconds without a turn after which the loop is not healthy
 
 
@@ -78,6 +78,7 @@ class Reader:
         self._stopping = False
         self._wakeful = select.poll()  # select.select refuses descriptors from 1024 on
         self._wakeful.register(self._eventfd, select.POLLIN)
+        self._served = -1  # Agent.wanted when everything that rings wanted was done
         self._rounds = self._checked = self._drained = 0
 
     def _fold_orphans(self) -> None:
@@ -96,8 +97,10 @@ class Reader:
         """One round of the keeper."""
         for name in self._discovery.new_names():
             self._adopt(name)
-        for number in self._agent.wanting_rings():
-            self._serve(number)
+        if self._served != self._agent.wanted:
+            served = self._agent.wanted
+            if all([self._serve(number) for number in self._agent.wanting_rings()]):
+                self._served = served
         self._state.set_figures(self._discovery.aside("foreign"), self._discovery.aside("quarantined"))
         if self._state.get("size") - self._state.get("allocated") < 128 * 1024:
             self._state.grow()
@@ -297,6 +300,7 @@ class Reader:
                 continue
             if time.monotonic() >= deadline:
                 return False
+            self._agent.ask()
             self._wake()
             time.sleep(0.0005)
         return True
