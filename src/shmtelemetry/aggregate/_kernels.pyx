@@ -33,6 +33,7 @@ cdef extern from *:
 cdef enum:
     AHEAD = 16        # records between the stages of the pipeline
     NO_SPACE = 1000  # instead of a count of pairs
+    SECOND = 1000000000
 
 cdef uint64_t[33] octave_bounds    # mantissas of 2**(j / 32), j = 0..31: bucket j + 1 begins above the j-th
 cdef uint8_t[64] octave_guess      # for the six highest bits of a mantissa: the bucket of the least such mantissa
@@ -167,7 +168,9 @@ cdef class Buckets:
 # ---- records → series ----
 
 cdef uint64_t epoch_ns(const Batch *batch, uint64_t ticks) noexcept nogil:
-    return batch.anchor_ns + <int64_t>(<double><int64_t>(ticks - batch.anchor_ticks) * batch.tick_ns)
+    cdef uint64_t time_ns = batch.anchor_ns + <int64_t>(<double><int64_t>(ticks - batch.anchor_ticks) * batch.tick_ns)
+    # No record comes from the future; a gauge would keep such a value for ever. The clocks may differ a little.
+    return time_ns if time_ns < batch.now_ns + SECOND else batch.now_ns
 
 
 cdef inline uint64_t stage_histogram(Core *core, Step *step, uint64_t count, Series *series, const Bounds *bounds,

@@ -16,4 +16,5 @@ def copy_state(
     series: npt.NDArray[np.uint64],
     classic_lengths: npt.NDArray[np.uint64],
     distributions: bool,
+    patience: float,
 ) -> int: ...

@@ -7,14 +7,14 @@ from posix.time cimport nanosleep, timespec
 
 from .._mapping cimport Mapping
 from ._state cimport (
-    COMPILER_BARRIER, LOG_OFFSET, LOG_SLOT, NAMES_CHUNK, NAMES_TABLE, PAGE_BUCKETS, SERIES_CHUNK, SERIES_TABLE, SHMTEL_FENCE_ACQUIRE,
+    COMPILER_BARRIER, HEADER_SIZE, LOG_OFFSET, LOG_SLOT, NAMES_CHUNK, NAMES_TABLE, PAGE_BUCKETS, SERIES_CHUNK, SERIES_TABLE, SHMTEL_FENCE_ACQUIRE,
     SHMTEL_LOAD_ACQUIRE, STEP_PAIRS, Core, Fold, Header, Name, Run, RUN_OFFSET, Series, Slot, Step, allocate,
     apply_step,
 )
 
 cdef enum:
     SPINS = 1000      # attempts before the first nap
-    NAPS = 20000      # of 50 µs: the loop may be descheduled in the middle of a change, but not for a second
+    NAP_NS = 50000
 
 
 cdef int recover(Core *core) except -1:
@@ -29,12 +29,12 @@ cdef int recover(Core *core) except -1:
     if newest.serial_and_count & 0xff > STEP_PAIRS:
         raise ValueError(f"a step of {newest.serial_and_count & 0xff} changes")
     for at in range(newest.serial_and_count & 0xff):
-        if newest.pairs[at].offset % 8 or newest.pairs[at].offset > core.header.allocated - 8:
+        if newest.pairs[at].offset % 8 or not HEADER_SIZE <= newest.pairs[at].offset <= core.header.allocated - 8:
             raise ValueError(f"a step changes byte {newest.pairs[at].offset}")
     apply_step(core, newest)
     core.serial = newest.serial_and_count >> 8
-    if core.run.first_serial <= core.serial:
-        if core.run.slot % 8 or core.run.slot > core.header.allocated - sizeof(Slot):
+    if core.run.slot and core.run.first_serial <= core.serial:  # no slot: there was none yet
+        if core.run.slot % 8 or not HEADER_SIZE <= core.run.slot <= core.header.allocated - sizeof(Slot):
             raise ValueError(f"a run of records for byte {core.run.slot}")
         slot = <Slot *>(core.base + core.run.slot)
         slot.position = core.run.first_position + (core.serial + 1 - core.run.first_serial)
@@ -110,22 +110,23 @@ cdef int copy_series(unsigned char *to, const unsigned char *base, uint64_t size
 
 
 def copy_state(const unsigned char[::1] state, unsigned char[::1] to, const uint64_t[::1] series,
-               const uint64_t[::1] classic_lengths, bint distributions) -> int:
+               const uint64_t[::1] classic_lengths, bint distributions, double patience) -> int:
     """Copy series to the same offsets of `to`, so that each is consistent in itself.
 
     series: offset of each. classic_lengths: counts of its classic array. distributions: their exponential counts too.
+    patience: seconds to wait for one that is being changed.
     Returns how many never stood still long enough: 0 but for a state that is damaged; -1 if one reaches beyond `to`.
     """
     cdef const unsigned char *base = &state[0]
     cdef uint64_t size = min(state.shape[0], to.shape[0])
-    cdef Py_ssize_t at, attempt, unstable = 0
+    cdef Py_ssize_t at, attempt, unstable = 0, naps = <Py_ssize_t>(patience * 1e9 / NAP_NS)
     cdef timespec nap
     cdef int copied = 1
-    nap.tv_sec, nap.tv_nsec = 0, 50000
+    nap.tv_sec, nap.tv_nsec = 0, NAP_NS
     with nogil:
         for at in range(series.shape[0]):
             # The reader's loop rests for a moment at least every millisecond, so this ends soon.
-            for attempt in range(SPINS + NAPS):
+            for attempt in range(SPINS + naps):
                 if attempt >= SPINS:
                     nanosleep(&nap, NULL)
                 copied = copy_series(&to[0], base, size, series[at], classic_lengths[at], distributions)

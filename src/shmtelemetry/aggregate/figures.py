@@ -121,7 +121,10 @@ def merged_gauge(metric: Metric, labels: Labels, entries: np.ndarray, created: F
     for at, key in enumerate(labels):
         groups[key[:-1] if metric.merge == "all" else key[:-2]].append(at)
     values, times = entries["value"], entries["time_ns"]
-    merged = [_merge(metric.merge, values[parts], times[parts]) for parts in groups.values()]
+    merged = []
+    for parts in groups.values():
+        ever_set = [at for at in parts if times[at]] or parts
+        merged.append(_merge(metric.merge, values[ever_set], times[ever_set]))
     names = (*metric.labels, "producer") if metric.merge == "all" else metric.labels
     began = np.array([created[parts].min() for parts in groups.values()], np.float64)
     return Family(metric, names, tuple(groups), np.array(merged, np.float64), began)

@@ -14,6 +14,8 @@ import numpy as np
 
 MAGIC: Final = int.from_bytes(b"SHMSTAT1", "little")
 VERSION: Final = 1
+LOG_OFFSET: Final = 4096
+LOG_SIZE: Final = 4096
 HEADER_SIZE: Final = 6 * 4096
 BLOCK: Final = 64
 PAGE_BUCKETS: Final = 32  # counts of an exponential page: one octave at scale 5

@@ -15,9 +15,10 @@ from ..schema import Metric
 from . import series as layout
 from ._store import Store
 from .figures import LAG
+from .check import check_entries, check_header, check_tables
+from .parts import Parts
 from .series import FOLD, HEADER, METRICS, NAMES, SERIES, SERIES_TABLE, SLOTS, Table, field_offset
-from .snapshot import Snapshot
-from .view import GrownError, View, encode_labels
+from .view import View, encode_labels
 
 logger = logging.getLogger("shmtelemetry")
 
@@ -25,7 +26,6 @@ RESERVE = 8 * 2**30  # bytes of address space: the file grows into it, so that n
 GROWTH = 512 * 1024
 MAX_SERIES = 100_000
 OVERFLOW = "overflow"
-PARTS = ("sum", "min", "max", "all")  # merges of gauges that need each producer's own value
 
 
 def state_path(directory: str, namespace: str, uid: int) -> Path:
@@ -44,22 +44,23 @@ class State(View):
             _create(path)
         fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            _check(fd, namespace)
-            super().__init__(namespace, Mapping(fd, os.fstat(fd).st_size, RESERVE))
+            super().__init__(namespace, Mapping(fd, check_header(fd, namespace), RESERVE))
         finally:
             os.close(fd)
         self.store = Store(self.mapping)
         try:
+            check_tables(self)
             self.store.recover()
             self.learn()
-        except ValueError as error:
+            check_entries(self)
+        except (ValueError, TypeError) as error:
             raise StateError(f"the state of namespace {namespace} is damaged: {error}; remove {path}") from error
         self.numbers: dict[str, int] = {}  # metric name → number
         self.known: dict[tuple[int, tuple[str, ...]], int] = {}  # (metric, labels) → number of the series
         self.names: dict[str, int] = {}
         self.segments: dict[bytes, int] = {}  # uuid → slot, of all that are not free
         self._free: list[int] = []
-        self._parts: dict[str, list[int]] = {}  # uuid → series that hold this producer's gauge values
+        self.parts = Parts(self)
         self._index()
         self._warned: set[str] = set()
         self._set("reader_pid", os.getpid())
@@ -67,7 +68,8 @@ class State(View):
 
     def _index(self) -> None:
         self.numbers = {metric.name: number for number, metric in enumerate(self.metrics)}
-        self.known = {key: number for number, key in enumerate(self.series)}
+        retired = self.entries(SERIES_TABLE)["retired"].tolist()
+        self.known = {key: number for number, key in enumerate(self.series) if not retired[number]}
         names = self.entries(NAMES)
         self.names = {bytes(name["name"])[: int(name["length"])].decode(): at for at, name in enumerate(names)}
         slots = self.entries(SLOTS)
@@ -75,13 +77,13 @@ class State(View):
             bytes(slot["uuid"]): at for at, slot in enumerate(slots) if slot["status"] != layout.SLOT_FREE
         }
         self._free = [at for at, slot in enumerate(slots) if slot["status"] == layout.SLOT_FREE]
-        for number in range(len(self.series)):
-            self._note_part(number)
+        for number, gone in enumerate(retired):
+            self.parts.note(number, bool(gone))
 
     def _set(self, field: str, value: int) -> None:
         self.mapping.store(field_offset(HEADER, field), value)
 
-    def _count(self, field: str) -> None:
+    def count(self, field: str) -> None:
         self._set(field, self.get(field) + 1)
 
     # ---- memory ----
@@ -139,9 +141,10 @@ class State(View):
             self.numbers[metric.name] = number
             return number
         first = self.metrics[number]
-        if (first.kind, first.labels, first.merge) == (metric.kind, metric.labels, metric.merge):
+        same = (first.kind, first.labels, first.merge) == (metric.kind, metric.labels, metric.merge)
+        if same and (first.unit == metric.unit or not first.unit or not metric.unit):
             return number
-        self._count("invalid_metrics")
+        self.count("invalid_metrics")
         self.warn_once(f"metric {metric.name}", f"{metric} disagrees with {first}: the first one stays, the other is not counted")
         return None
 
@@ -153,6 +156,8 @@ class State(View):
         if metric is None:
             return -1
         number = self.known.get((metric, labels))
+        if number is None:
+            number = self.parts.revive(metric, labels)
         if number is not None:
             return number
         overflow = (OVERFLOW,) * len(labels)
@@ -166,7 +171,7 @@ class State(View):
             return self.known.get((metric, overflow), -1)
 
     def _overflow(self, metric: int, why: str) -> None:
-        self._count("overflowed")
+        self.count("overflowed")
         self.warn_once(f"overflow {metric}", f"{self.metrics[metric].name}: {why}; further series are counted as {OVERFLOW}")
 
     def _new_series(self, metric: int, labels: tuple[str, ...]) -> int:
@@ -179,25 +184,12 @@ class State(View):
         number = self._append(SERIES_TABLE, entry.tobytes())
         self.series.append((metric, labels))
         self.known[metric, labels] = number
-        self._note_part(number)
+        self.parts.note(number)
         return number
 
     def part_of(self, metric: int | None, labels: tuple[str, ...], producer: str, uuid: bytes) -> tuple[str, ...]:
         """The labels under which a producer's value is kept: its own where the gauge merges several."""
-        if metric is None or self.metrics[metric].kind != "gauge" or self.metrics[metric].merge not in PARTS:
-            return labels
-        return (*labels, producer, uuid.hex())
-
-    def retire_parts(self, uuid: bytes) -> None:
-        """The gauge values of an ended producer no longer count in sums, minima and maxima."""
-        for number in self._parts.pop(uuid.hex(), ()):
-            self.mapping.store(self.place(SERIES_TABLE, number) + field_offset(SERIES, "retired"), 1)
-            self._count("retired")
-
-    def _note_part(self, number: int) -> None:
-        metric, labels = self.series[number]
-        if self.metrics[metric].kind == "gauge" and self.metrics[metric].merge in PARTS:
-            self._parts.setdefault(labels[-1], []).append(number)
+        return labels if metric is None or not self.parts.are_of(metric) else (*labels, producer, uuid.hex())
 
     # ---- producers ----
 
@@ -284,38 +276,3 @@ def _create(path: Path) -> None:
         raise StateError(f"no room for a state of {GROWTH:,} bytes in {path.parent}: {error.strerror}") from error
     finally:
         os.close(fd)
-
-
-def _check(fd: int, namespace: str) -> None:
-    stored = os.pread(fd, HEADER.itemsize, 0)
-    if len(stored) < HEADER.itemsize:
-        raise StateError(f"the state of namespace {namespace} is too short: {len(stored)} bytes")
-    header = np.frombuffer(stored, HEADER)[0]
-    if header["magic"] != layout.MAGIC or header["byte_order"] != BYTE_ORDER:
-        raise StateError(f"the state of namespace {namespace} is not a state of this machine")
-    if header["version"] != layout.VERSION:
-        raise StateError(f"the state of namespace {namespace} has version {header['version']}, expected {layout.VERSION}")
-    size = os.fstat(fd).st_size
-    if not layout.HEADER_SIZE <= header["allocated"] <= header["size"] <= size:
-        raise StateError(f"the state of namespace {namespace} is cut short: {size:,} bytes, its header says {header['size']:,}")
-
-
-def read_view(namespace: str, path: Path) -> Snapshot:
-    """A snapshot of a state that somebody else writes, or has written. Raises StateError where there is none."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise StateError(f"namespace {namespace} has no state: start shmtel reader --namespace {namespace}") from None
-    except OSError as error:
-        raise StateError(f"the state of namespace {namespace} cannot be opened: {error.strerror}") from error
-    try:
-        _check(fd, namespace)
-        mapping = Mapping(fd, os.fstat(fd).st_size, 0, False)
-    finally:
-        os.close(fd)
-    try:
-        return View(namespace, mapping).snapshot()
-    except GrownError:
-        return read_view(namespace, path)
-    finally:
-        mapping.close()

@@ -16,7 +16,7 @@ from .snapshot import Family, HistogramValue, Labels, Snapshot
 
 Bytes = npt.NDArray[np.uint8]
 
-PATIENCE = 5.0  # seconds that a copy may take while the state is being changed
+PATIENCE = 5.0  # seconds that a copy waits for what is being changed; the loop may be descheduled in the middle of it
 
 
 def encode_labels(values: tuple[str, ...]) -> bytes:
@@ -44,11 +44,18 @@ class GrownError(StateError):
     """The state has grown since it was mapped: map it anew."""
 
 
+class UnrestError(StateError):
+    """What is being changed does not come to rest."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(f"the state of namespace {namespace} is never at rest: was its reader killed or stopped?")
+
+
 class View:
     """What a mapped state says. It only reads, and remembers the definitions, which never change."""
 
-    def __init__(self, namespace: str, mapping: Mapping) -> None:
-        self.namespace, self.mapping = namespace, mapping
+    def __init__(self, namespace: str, mapping: Mapping, patience: float = PATIENCE) -> None:
+        self.namespace, self.mapping, self._patience = namespace, mapping, patience
         self.metrics: list[Metric] = []
         self.series: list[tuple[int, tuple[str, ...]]] = []  # number → (number of the metric, label values)
         self._offsets = np.empty(0, np.uint64)  # of each series' structure
@@ -131,7 +138,7 @@ class View:
         except ValueError as error:
             raise StateError(f"the state of namespace {self.namespace} cannot be read: {error}") from error
         copied = self._room(distributions)
-        unstable = copy_state(memoryview(self.mapping), copied, self._offsets, self._classic_lengths, distributions)
+        unstable = copy_state(memoryview(self.mapping), copied, self._offsets, self._classic_lengths, distributions, self._patience)
         if unstable < 0:
             if self.get("size") > self.mapping.size:
                 raise GrownError
@@ -139,7 +146,7 @@ class View:
                 return self.snapshot(distributions)
             raise StateError(f"the state of namespace {self.namespace} points beyond its end")
         if unstable:
-            raise StateError(f"a series of namespace {self.namespace} is never at rest: was its reader killed or stopped?")
+            raise UnrestError(self.namespace)
         return self._made_of(copied, retired, distributions)
 
     def _room(self, distributions: bool) -> Bytes:
@@ -153,7 +160,7 @@ class View:
 
     def _accounts(self) -> tuple[np.ndarray, np.ndarray]:
         """Slots and names of one moment: when a segment ends, its figures move from the one to the other."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self._patience
         while time.monotonic() < deadline:
             # SYNC POINT: name. Pairs with fold_slot.
             names = self.entries(NAMES)
@@ -161,7 +168,7 @@ class View:
             if not np.any(names["mark"] & 1) and names.tobytes() == self.entries(NAMES).tobytes():
                 return slots, names
             time.sleep(0.0002)
-        raise StateError(f"the producers of namespace {self.namespace} kept changing: is the state damaged?")
+        raise UnrestError(self.namespace)
 
     def _made_of(self, copied: Bytes, retired: int, distributions: bool) -> Snapshot:
         header = np.frombuffer(self.block(0, HEADER.itemsize), HEADER)[0]

@@ -1,7 +1,8 @@
 /* shmtelemetry.h: the steps of the ring, once.
  *
  * A single-producer single-consumer ring of fixed-width records in shared memory. Cython, C and C++ producers, model
- * checkers and sanitizers all compile this very file. C11 or C++17; no allocation, no lock, no system call.
+ * checkers and sanitizers all compile this very file. C11 or C++17; no allocation, no lock, no system call. C needs
+ * POSIX for the clock: -std=gnu11, or _POSIX_C_SOURCE=200809L before the first header.
  *
  *   producer: shmtel_claim -> write the record -> shmtel_publish
  *   consumer: shmtel_drain -> read the records -> shmtel_release

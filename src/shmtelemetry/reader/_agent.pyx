@@ -499,6 +499,7 @@ cdef class Agent:
         cdef unsigned char key[KEY]
         cdef Fold *folds[MAX_WIDTH]
         cdef uint64_t end = batch.position + batch.count, group, at, time_ns, fold
+        cdef uint64_t latest = (batch.now_ns + SECOND) // plan.time_ns  # as in epoch_ns
         while batch.position != end:
             record = batch.records + (batch.position & batch.mask) * batch.record_size
             _gather(plan, record, key)
@@ -508,7 +509,7 @@ cdef class Agent:
             time_ns = batch.now_ns
             if plan.time_offset >= 0:
                 memcpy(&time_ns, record + plan.time_offset, 8)
-                time_ns *= plan.time_ns
+                time_ns = time_ns * plan.time_ns if time_ns < latest else batch.now_ns
             for at in range(plan.width):
                 fold = plan.folds[group * plan.width + at]
                 folds[at] = NULL

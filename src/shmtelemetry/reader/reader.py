@@ -19,7 +19,8 @@ from ..segment import DIRECTORY, Segment, attach, check_name, header_uuid, segme
 from ..aggregate._kernels import Buckets
 from ..aggregate.series import SERIES_TABLE, SLOT_ENDED, SLOTS
 from ..aggregate.snapshot import Snapshot
-from ..aggregate.state import State, read_view, state_path
+from ..aggregate.outside import read_view
+from ..aggregate.state import State, state_path
 from ..aggregate.view import View
 from ._agent import Agent, Status
 from .attachment import Attachment
@@ -88,7 +89,7 @@ class Reader:
             if uuid not in there:
                 if self._state.slot_status(slot) != SLOT_ENDED:
                     self._agent.fold_orphan(self._state.place(SLOTS, slot))
-                self._state.retire_parts(uuid)
+                self._state.parts.retire(uuid)
                 self._state.free_slot(uuid)
 
     # ---- the keeper ----
@@ -177,7 +178,7 @@ class Reader:
 
     def _remove(self, segment: Segment) -> None:
         """All of an ended segment is in the state."""
-        self._state.retire_parts(segment.header.uuid)
+        self._state.parts.retire(segment.header.uuid)
         try:
             segment.unlink()
         except OSError as error:  # another user's file in a sticky directory: the slot goes on saying that it is folded
