@@ -20,7 +20,7 @@ if kind not in BUILDS:
     sys.exit(f"SHMTEL_BUILD is {kind!r}: expected one of {', '.join(BUILDS)}")
 compile_args, link_args = BUILDS[kind]
 
-MODULES = ["_clock", "_mapping", "_ring", "_instruments", "aggregate._kernels", "aggregate._store", "reader._agent", "exporters._text"]
+MODULES = ["_clock", "_mapping", "_fields", "_ring", "_instruments", "aggregate._kernels", "aggregate._store", "reader._agent", "exporters._text"]
 
 
 def extension(module: str) -> Extension:

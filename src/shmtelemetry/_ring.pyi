@@ -4,7 +4,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from .producer import Setup, Stats
+from .accounting import Stats
+from .producer import Setup
 from .schema import Schema
 from .segment import Segment
 
@@ -44,6 +45,3 @@ class Drain:
     def available(self) -> int: ...
     def read(self, limit: int) -> npt.NDArray[np.void]: ...
     def close(self) -> None: ...
-
-def segment_stats(segment: Segment) -> Stats: ...
-def tick_seconds(clock: int) -> float: ...

@@ -4,14 +4,11 @@ All arguments are converted before a record is claimed; between claim and publis
 signal handlers, finalizers and `__float__` may emit in the middle of an emit.
 """
 
-cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.long cimport PyLong_Check
-from cpython.number cimport PyNumber_Index
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.pythread cimport PyThread_get_thread_ident
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
@@ -19,16 +16,16 @@ from posix.time cimport CLOCK_MONOTONIC, nanosleep, timespec
 from posix.unistd cimport getpid
 
 import functools
-import os
 
 import numpy as np
 
 from . import layout
-from ._clock cimport nanoseconds, seconds_per_tick
+from ._clock cimport nanoseconds
+from ._fields cimport Field
 from ._mapping cimport Mapping
+from .accounting import Stats, has_consumer, no_stats, nobody_needs, segment_stats, total, with_no_ring
 from .errors import SegmentError
-from .liveness import is_locked
-from .producer import DEFAULT_CAPACITY, Setup, Stats, check_options, close_at_exit, warn_once
+from .producer import DEFAULT_CAPACITY, Setup, check_options, close_at_exit, warn_once
 from .schema import Schema
 from .segment import attach, check_group
 
@@ -290,7 +287,7 @@ cdef class Producer:
         """Find out what a full ring may be due to."""
         if not segment.linked:
             self._replace_unlinked(segment)
-        elif not _read_by_somebody(segment):
+        elif not has_consumer(segment):
             warn_once("no reader", f"producer {self.setup.name}: its ring is full and nobody reads it; "
                       f"start one: shmtel reader --namespace {self.setup.namespace}")
         return 0
@@ -301,7 +298,7 @@ cdef class Producer:
             self.former, self.segment, self.pid = [], None, getpid()
             self.dropped_no_ring = self.rejected_no_ring = self.no_ring_since = self.opening = 0
             if self.final is not None:
-                self.final = _no_stats(self.setup.capacity)
+                self.final = no_stats(self.setup.capacity)
         return 0
 
     cdef int _open_further(self, uint64_t now) except -1:
@@ -429,11 +426,11 @@ cdef class Producer:
         stats = self.final
         if stats is None:
             stats = self._stats_of([self.segment, *self.former] if self.ring.records != NULL else [])
-        return _with_no_ring(stats, self.dropped_no_ring, self.rejected_no_ring)
+        return with_no_ring(stats, self.dropped_no_ring, self.rejected_no_ring)
 
     cdef _stats_of(self, segments):
         stats = [segment_stats(segment) for segment in segments]
-        return functools.reduce(_sum, stats) if stats else _no_stats(self.setup.capacity)
+        return functools.reduce(total, stats) if stats else no_stats(self.setup.capacity)
 
     @property
     def closed(self) -> bool:
@@ -445,13 +442,13 @@ cdef class Producer:
         if self.final is not None or self.setup is None:
             return
         segments = [self.segment, *self.former] if self.ring.records != NULL else []
-        self.final = _no_stats(self.setup.capacity)  # an emit from now on, even from a thread, finds no ring
+        self.final = no_stats(self.setup.capacity)  # an emit from now on, even from a thread, finds no ring
         if segments:
             SHMTEL_STORE_RELEASE(&self.ring.out.closed, 1)
             memset(self.ring, 0, sizeof(shmtel_producer))
         self.final = self._stats_of(segments)
         self.segment, self.former = None, []
-        if segments and _nobody_needs(segments[0]):
+        if segments and nobody_needs(segments[0]):
             segments[0].unlink()
         for segment in segments:
             segment.close()
@@ -481,142 +478,6 @@ cdef void _copy_out(found, const unsigned char *records, uint64_t size, uint64_t
     cdef size_t address = found.ctypes.data
     memcpy(<void *>address, records + index * size, head * size)
     memcpy(<char *>address + head * size, records, (count - head) * size)
-
-
-def _read_by_somebody(segment) -> bool:
-    try:
-        fd = os.open(f"/dev/shm/{segment.name}", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        return is_locked(fd, layout.LOCK_CONSUMER)
-    finally:
-        os.close(fd)
-
-
-def _nobody_needs(segment) -> bool:
-    """Whether an ended segment holds nothing more that a reader would want."""
-    stats = segment_stats(segment)
-    role = segment.mapping.load(segment.header.reader_offset + layout.READER_ROLE)
-    reader_owes = role == layout.ROLE_READER and stats.attempted != stats.consumed
-    return stats.in_ring == 0 and not reader_owes
-
-
-def segment_stats(segment) -> Stats:
-    """The accounting of one segment, from what is stored in it."""
-    header, load = segment.header, segment.mapping.load
-    out, into = header.producer_offset, header.reader_offset
-    cdef uint64_t start = header.start_position
-    # In this order none is ahead of the next, even while both sides go on.
-    cdef uint64_t overwritten = load(into + layout.OVERWRITTEN)
-    cdef uint64_t read = load(into + layout.READ_POSITION)
-    cdef uint64_t written = load(out + layout.WRITE_POSITION)
-    cdef uint64_t claimed = load(out + layout.CLAIMED_POSITION)
-    coalesced, rejected = load(out + layout.COALESCED), load(out + layout.REJECTED)
-    dropped = {
-        "full": load(out + layout.DROPPED_FULL),
-        "timeout": load(out + layout.DROPPED_TIMEOUT),
-        "no_ring": load(out + layout.DROPPED_NO_RING),
-    }
-    return Stats(
-        attempted=<uint64_t>(claimed - start) + coalesced + rejected + sum(dropped.values()),
-        consumed=<uint64_t>(read - start - overwritten),
-        in_ring=<uint64_t>(written - read),
-        coalesced=coalesced,
-        dropped=dropped,
-        overwritten=overwritten,
-        rejected=rejected,
-        aborted=<uint64_t>(claimed - written),
-        capacity=header.capacity,
-        reader_attached=_read_by_somebody(segment),
-    )
-
-
-def _no_stats(capacity) -> Stats:
-    return Stats(0, 0, 0, 0, {"full": 0, "timeout": 0, "no_ring": 0}, 0, 0, 0, capacity, False)
-
-
-def _sum(a, b) -> Stats:
-    return Stats(
-        a.attempted + b.attempted, a.consumed + b.consumed, a.in_ring + b.in_ring, a.coalesced + b.coalesced,
-        {reason: a.dropped[reason] + b.dropped[reason] for reason in a.dropped}, a.overwritten + b.overwritten,
-        a.rejected + b.rejected, a.aborted + b.aborted, a.capacity, a.reader_attached,
-    )
-
-
-def _with_no_ring(stats, dropped, rejected) -> Stats:
-    lost = {"full": 0, "timeout": 0, "no_ring": dropped}
-    return _sum(stats, Stats(dropped + rejected, 0, 0, 0, lost, 0, rejected, 0, 0, False))
-
-
-# ---- fields ----
-
-@cython.final
-cdef class Field:
-    """How one scalar becomes the bytes of one field."""
-
-    cdef object dtype
-    cdef char kind  # of the dtype; "-" where numpy converts
-    cdef size_t offset, size
-
-    def __init__(self, dtype, offset):
-        self.dtype, self.offset, self.size = dtype, offset, dtype.itemsize
-        plain = dtype.kind in "biuS" or (dtype.kind == "f" and dtype.itemsize in (4, 8))
-        self.kind = ord(dtype.kind if plain and np.little_endian else "-")
-
-    cdef int pack(self, char *data, object value) except -1:
-        cdef char *place = data + self.offset
-        cdef double number
-        cdef float single
-        cdef int64_t signed
-        cdef uint64_t unsigned
-        if self.kind == c"f":
-            number = value
-            if self.size == 8:
-                memcpy(place, &number, 8)
-            else:
-                single = <float>number
-                memcpy(place, &single, 4)
-        elif self.kind == c"u":
-            unsigned = value if PyLong_Check(value) else PyNumber_Index(value)
-            if self.size < 8 and unsigned >> (8 * self.size):
-                self.overflow(value)
-            memcpy(place, &unsigned, self.size)
-        elif self.kind == c"i":
-            signed = value if PyLong_Check(value) else PyNumber_Index(value)
-            if self.size < 8 and not -(<int64_t>1 << (8 * self.size - 1)) <= signed < <int64_t>1 << (8 * self.size - 1):
-                self.overflow(value)
-            memcpy(place, &signed, self.size)
-        elif self.kind == c"b":
-            place[0] = 1 if value else 0
-        elif self.kind == c"S":
-            self.pack_bytes(place, value)
-        else:
-            self.pack_converted(place, value)
-        return 0
-
-    cdef int pack_bytes(self, char *place, object value) except -1:
-        if isinstance(value, str):
-            value = value.encode()
-        if not isinstance(value, bytes):
-            raise TypeError(f"expected bytes or str, got {type(value).__name__}")
-        if <size_t>PyBytes_GET_SIZE(value) > self.size:
-            raise ValueError(f"{len(value)} bytes do not fit {self.size}")
-        memcpy(place, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
-        return 0
-
-    cdef int pack_converted(self, char *place, object value) except -1:
-        if self.dtype.kind in "SU" and len(value) > self.size // self.dtype.alignment:
-            raise ValueError(f"{len(value)} characters do not fit")
-        item = np.array(value, self.dtype)
-        if item.ndim:
-            raise TypeError(f"expected a scalar, got {type(value).__name__}")
-        packed = item.tobytes()
-        memcpy(place, PyBytes_AS_STRING(packed), self.size)
-        return 0
-
-    cdef int overflow(self, object value) except -1:
-        raise ValueError(f"{value} does not fit {self.size} bytes")
 
 
 # ---- the consumer ----
@@ -661,8 +522,3 @@ cdef class Drain:
         if mapping.base != NULL and mapping.pid == getpid():
             mapping.store(self.segment.header.reader_offset + layout.READER_ROLE, layout.ROLE_NOBODY)
         self.segment.close()
-
-
-def tick_seconds(clock) -> float:
-    """Seconds a tick of that clock; measured at first use, which takes 10 ms."""
-    return seconds_per_tick(clock)

@@ -3,7 +3,6 @@
 import atexit
 import logging
 import weakref
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Protocol
@@ -19,32 +18,6 @@ FURTHER_CAPACITY = 8192  # of the rings of forked children: Docker's /dev/shm ha
 
 logger = logging.getLogger("shmtelemetry")
 _warned: set[str] = set()
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """The accounting of a producer, in records. At every quiescent point `holds`:
-
-    attempted = consumed + in_ring + coalesced + dropped + overwritten + rejected + aborted
-
-    dropped is by reason: full, timeout, no_ring.
-    """
-
-    attempted: int
-    consumed: int
-    in_ring: int
-    coalesced: int
-    dropped: Mapping[str, int]
-    overwritten: int
-    rejected: int
-    aborted: int
-    capacity: int
-    reader_attached: bool
-
-    @property
-    def holds(self) -> bool:
-        lost = sum(self.dropped.values()) + self.overwritten + self.rejected + self.aborted
-        return self.attempted == self.consumed + self.in_ring + self.coalesced + lost
 
 
 @dataclass(slots=True)

@@ -9,7 +9,8 @@ from typing import Any, Generic, NoReturn, Self, TypeVar, overload
 from . import layout
 from ._instruments import Counter, Gauge, Handle, Histogram
 from ._ring import Producer
-from .producer import DEFAULT_CAPACITY, Setup, Stats
+from .accounting import Stats
+from .producer import DEFAULT_CAPACITY, Setup
 from .schema import SAMPLE, Metric, Schema, metric
 from .segment import check_group
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 import numpy as np
 
 from shmtelemetry import Consumer, Producer, Telemetry
-from shmtelemetry.producer import Stats
+from shmtelemetry.accounting import Stats
 from tests.processes import drained, in_child
 
 DTYPE = np.dtype([("pid", "<u8"), ("seq", "<u8")])

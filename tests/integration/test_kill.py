@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from shmtelemetry import Consumer, Producer, layout
-from shmtelemetry._ring import segment_stats
+from shmtelemetry.accounting import segment_stats
 from shmtelemetry.segment import Segment, attach, segment_names
 from tests.processes import child, wait_until
 

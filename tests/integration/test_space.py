@@ -54,7 +54,7 @@ with Producer("orders", DTYPE, capacity=32768) as ring, Consumer("orders") as co
 def test_a_forked_child_without_room_counts_what_it_loses() -> None:
     found = answer("""
 import logging
-from shmtelemetry._ring import segment_stats
+from shmtelemetry.accounting import segment_stats
 logging.disable()
 ring = Producer("orders", DTYPE, capacity=32768)
 spare = open("/dev/shm/spare", "wb")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shmtelemetry import Consumer, Producer
-from shmtelemetry._ring import segment_stats
+from shmtelemetry.accounting import segment_stats
 from shmtelemetry.segment import attach, segment_names
 from tests.processes import child, drained, wait_until
 

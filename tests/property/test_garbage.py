@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shmtelemetry import Consumer, Producer, Schema, field, layout
-from shmtelemetry._ring import segment_stats
+from shmtelemetry.accounting import segment_stats
 from shmtelemetry.errors import SegmentError
 from shmtelemetry.schema import Metric
 from shmtelemetry.segment import attach

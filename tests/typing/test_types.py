@@ -18,7 +18,7 @@ from typing import assert_type
 from shmtelemetry import Consumer, Producer, Schema, Telemetry, field, get_include
 from shmtelemetry._instruments import Counter, Gauge, Histogram
 from shmtelemetry.telemetry import Family
-from shmtelemetry.producer import Stats
+from shmtelemetry.accounting import Stats
 
 dtype = np.dtype([("ts", "<u8"), ("qty", "<u4")])
 tel = Telemetry("bot")

@@ -16,7 +16,8 @@ ROOT = "shmtelemetry"
 
 # Each of these may import what stands before it, and nothing else of the package.
 PRODUCER_SIDE = (
-    "errors", "version", "config", "_timer", "_mapping", "_clock", "layout", "schema", "liveness", "segment",
+    "errors", "version", "config", "_timer", "_mapping", "_clock", "_fields", "layout", "schema", "liveness", "segment",
+    "accounting",
     "producer", "_ring", "_instruments", "telemetry",
 )  # fmt: skip
 LEFT = {"segment", "producer", "_ring", "_instruments", "telemetry", "consumer"}  # whatever knows a ring

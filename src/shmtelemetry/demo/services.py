@@ -25,7 +25,7 @@ from shmtelemetry.demo.market_data import MarketData
 from shmtelemetry.demo.order_flow import OrderFlow
 from shmtelemetry.demo.risk_manager import RiskManager
 from shmtelemetry.demo.signal_bridge import SignalBridge
-from shmtelemetry.producer import Stats
+from shmtelemetry.accounting import Stats
 
 SERVICE_NAMES: Final = ("market-data", "signal-bridge", "risk-manager", "execution-engine")
 
