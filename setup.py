@@ -20,7 +20,17 @@ if kind not in BUILDS:
     sys.exit(f"SHMTEL_BUILD is {kind!r}: expected one of {', '.join(BUILDS)}")
 compile_args, link_args = BUILDS[kind]
 
-MODULES = ["_clock", "_mapping", "_fields", "_ring", "_instruments", "aggregate._kernels", "aggregate._store", "reader._agent", "exporters._text"]
+MODULES = [
+    "_clock",
+    "_mapping",
+    "_fields",
+    "_ring",
+    "_instruments",
+    "aggregate._kernels",
+    "aggregate._store",
+    "reader._agent",
+    "exporters._text",
+]
 
 
 def extension(module: str) -> Extension:
@@ -32,7 +42,14 @@ def extension(module: str) -> Extension:
         include_dirs=["src/shmtelemetry/include", numpy.get_include()],
         depends=["src/shmtelemetry/include/shmtelemetry.h"],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-        extra_compile_args=["-std=c11", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-sign-compare", *compile_args],
+        extra_compile_args=[
+            "-std=c11",
+            "-Wall",
+            "-Wextra",
+            "-Wno-unused-parameter",
+            "-Wno-sign-compare",
+            *compile_args,
+        ],
         extra_link_args=link_args,
     )
 

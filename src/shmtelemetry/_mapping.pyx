@@ -1,7 +1,7 @@
 """A shared mapping of a file that keeps no descriptor open and that a forked child does not inherit.
 
-mmap.mmap keeps a descriptor for each mapping and cannot map beyond the end of a file. A segment needs neither: its locks
-hang on the mapped open file description, and its catalogue grows into address space reserved here.
+mmap.mmap keeps a descriptor for each mapping and cannot map beyond the end of a file. A segment needs neither: its
+locks hang on the mapped open file description, and its catalogue grows into address space reserved here.
 """
 
 from cpython.buffer cimport PyBuffer_FillInfo
@@ -125,4 +125,3 @@ cdef class Mapping:
 
     def __dealloc__(self):
         self._unmap()
-

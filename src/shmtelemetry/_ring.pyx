@@ -406,7 +406,6 @@ cdef class Producer:
 
     def last(self, n) -> np.ndarray:
         """The newest `n` records that are still in the ring, oldest first, as a copy; consumes nothing."""
-        cdef Mapping mapping
         cdef uint64_t first, count, index, head
         if n < 0:
             raise ValueError(f"n {n}: expected 0 or more")

@@ -7,7 +7,7 @@
     reader_offset        reader page: only the consumer writes
         +0               read_position, overwritten, reader_pid, reader_role
     ring_offset          capacity x record_size bytes
-    catalogue_offset     records of 8-byte aligned {u16 kind, u16 flags, u32 length, payload}; the end of the file, grows
+    catalogue_offset     8-byte aligned records {u16 kind, u16 flags, u32 length, payload}; the end of the file, grows
                          a series' payload begins with its cell
 
 Every area begins on a page. Integers are in the byte order of the machine, which the header names. The same structures
@@ -16,8 +16,8 @@ stand in include/shmtelemetry.h; a test compares the two.
 
 import re
 import struct
-from itertools import accumulate
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 MAGIC: Final = int.from_bytes(b"SHMTEL1\0", "little")

@@ -1,8 +1,8 @@
 """Who is alive: locks on open file descriptions, and what identifies a process on this machine.
 
 A lock is taken on a descriptor whose file is then mapped. It belongs to the open file description, which the mapping
-keeps after the descriptor is closed, so it lives exactly as long as the mapping: the kernel releases it when the process
-ends, however it ends, and a daemon that closes all its descriptors keeps it.
+keeps after the descriptor is closed, so it lives exactly as long as the mapping: the kernel releases it when the
+process ends, however it ends, and a daemon that closes all its descriptors keeps it.
 """
 
 import fcntl

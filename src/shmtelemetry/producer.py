@@ -46,7 +46,9 @@ class Setup:
         if self._enabled is None:
             self._enabled = not config.disabled() and usable()
             if not self._enabled:
-                warn_once("disabled", "telemetry does nothing: SHMTEL_DISABLED is set, or there is no tmpfs on /dev/shm")
+                warn_once(
+                    "disabled", "telemetry does nothing: SHMTEL_DISABLED is set, or there is no tmpfs on /dev/shm"
+                )
         return self._enabled
 
     def open(self, *, further: bool = False) -> Segment:

@@ -6,8 +6,8 @@ A schema is stored in its segment as JSON, so the reader needs no code of the pr
 import json
 import re
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -84,8 +84,10 @@ class Metric:
         reserved = {"le"} if self.kind == "histogram" else {"producer"} if self.merge == "all" else set()
         for label in self.labels:
             if not isinstance(label, str) or not _LABEL_NAME.fullmatch(label) or label in reserved:
-                raise ValueError(f"label name {label!r} of {self.name}: expected [a-zA-Z_][a-zA-Z0-9_]*, "
-                                 "not beginning with __, and none of le, producer where they have a meaning")
+                raise ValueError(
+                    f"label name {label!r} of {self.name}: expected [a-zA-Z_][a-zA-Z0-9_]*, "
+                    "not beginning with __, and none of le, producer where they have a meaning"
+                )
         if len(set(self.labels)) != len(self.labels):
             raise ValueError(f"labels of {self.name} repeat: {self.labels}")
 
@@ -97,7 +99,9 @@ class Metric:
         bounds = self.buckets
         rising = all(low < high for low, high in pairwise(bounds))
         if not rising or not all(np.isfinite(bounds)) or len(bounds) > MAX_BUCKETS:
-            raise ValueError(f"buckets of {self.name}: expected at most {MAX_BUCKETS} finite rising bounds, got {bounds}")
+            raise ValueError(
+                f"buckets of {self.name}: expected at most {MAX_BUCKETS} finite rising bounds, got {bounds}"
+            )
 
     def _check_unit(self) -> None:
         if self.unit and self.unit not in UNITS:
@@ -310,7 +314,9 @@ def _role_of(values: dict[str, Any]) -> Role:
 def _dtype_of(fields: list[list[Any]], itemsize: int) -> np.dtype[np.void]:
     names, formats, offsets = zip(*fields, strict=True)
     for stored in formats:
-        if not isinstance(stored, str) or not re.fullmatch(rf"[<>=|]?[{_FIELD_KINDS}][0-9]{{1,6}}(\[[a-zA-Z0-9]+\])?", stored):
+        if not isinstance(stored, str) or not re.fullmatch(
+            rf"[<>=|]?[{_FIELD_KINDS}][0-9]{{1,6}}(\[[a-zA-Z0-9]+\])?", stored
+        ):
             raise ValueError(f"unknown field format {stored!r}")
     return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": itemsize})
 

@@ -70,8 +70,11 @@ def check_name(what: str, name: Any) -> str:
 
 
 def check_capacity(capacity: Any) -> int:
-    if not isinstance(capacity, int) or isinstance(capacity, bool) or capacity & (capacity - 1) or not (
-        layout.MIN_CAPACITY <= capacity <= layout.MAX_CAPACITY
+    if (
+        not isinstance(capacity, int)
+        or isinstance(capacity, bool)
+        or capacity & (capacity - 1)
+        or not (layout.MIN_CAPACITY <= capacity <= layout.MAX_CAPACITY)
     ):
         raise ValueError(f"capacity {capacity!r}: expected a power of two from {layout.MIN_CAPACITY} to 2**32 records")
     return capacity
@@ -179,7 +182,9 @@ class Segment(shared_memory.SharedMemory):
     def _grow(self, wanted: int) -> None:
         size = -(-wanted // layout.CATALOGUE_STEP) * layout.CATALOGUE_STEP
         if size > self.header.catalogue_offset + layout.MAX_CATALOGUE:
-            raise SegmentSpaceError(size, layout.MAX_CATALOGUE, "the catalogue (label values with too many combinations?)")
+            raise SegmentSpaceError(
+                size, layout.MAX_CATALOGUE, "the catalogue (label values with too many combinations?)"
+            )
         fd = os.open(os.path.join(DIRECTORY, self.name), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             if os.fstat(fd).st_ino != self.inode:
@@ -232,13 +237,31 @@ def create(
     me = Process.current()
     uuid = secrets.token_bytes(16)
     header = Header(
-        magic=0, layout_version=layout.LAYOUT_VERSION, byte_order=layout.BYTE_ORDER, word_size=8,
-        record_size=schema.dtype.itemsize, capacity=capacity, producer_offset=where.producer, reader_offset=where.reader,
-        ring_offset=where.ring, catalogue_offset=where.catalogue, policy=layout.POLICIES[policy], clock=clock,
-        uuid=uuid, catalogue_of=catalogue_of or uuid, boot_id=me.boot_id, pid_namespace=me.pid_namespace, pid=me.pid,
-        pid_start=me.pid_start, uid=os.geteuid(), flags=flags, created_ns=time.time_ns(), start_position=start_position,
-        schema_length=len(stored), reserved=0,
-    )  # fmt: skip
+        magic=0,
+        layout_version=layout.LAYOUT_VERSION,
+        byte_order=layout.BYTE_ORDER,
+        word_size=8,
+        record_size=schema.dtype.itemsize,
+        capacity=capacity,
+        producer_offset=where.producer,
+        reader_offset=where.reader,
+        ring_offset=where.ring,
+        catalogue_offset=where.catalogue,
+        policy=layout.POLICIES[policy],
+        clock=clock,
+        uuid=uuid,
+        catalogue_of=catalogue_of or uuid,
+        boot_id=me.boot_id,
+        pid_namespace=me.pid_namespace,
+        pid=me.pid,
+        pid_start=me.pid_start,
+        uid=os.geteuid(),
+        flags=flags,
+        created_ns=time.time_ns(),
+        start_position=start_position,
+        schema_length=len(stored),
+        reserved=0,
+    )
     name = f"shmtel.{namespace}.{producer}.{secrets.token_hex(8)}"
     fd = _unnamed_file()
     try:
@@ -321,8 +344,8 @@ def _cgroup_room() -> int | None:
 def attach(name: str, role: int = layout.ROLE_NOBODY) -> Segment:
     """Map an existing segment whose every header field has been checked.
 
-    role: ROLE_CONSUMER or ROLE_READER take the consumer's lock, or raise ReaderBusyError. Raises SegmentError, in one line, for whatever is not
-    a segment of this layout.
+    role: ROLE_CONSUMER or ROLE_READER take the consumer's lock, or raise ReaderBusyError. Raises SegmentError, in one
+    line, for whatever is not a segment of this layout.
     """
     if parse_name(name) is None:
         raise ValueError(f"segment name {name!r}: expected shmtel.<namespace>.<producer>.<token>")
@@ -387,7 +410,13 @@ def _read_header(fd: int, name: str, status: os.stat_result) -> tuple[Header, Sc
     except ValueError as error:
         raise SegmentError(f"{name}: {error}") from error
     where = layout.areas(header.schema_length, schema.dtype.itemsize, header.capacity, 0)
-    said = (header.record_size, header.producer_offset, header.reader_offset, header.ring_offset, header.catalogue_offset)
+    said = (
+        header.record_size,
+        header.producer_offset,
+        header.reader_offset,
+        header.ring_offset,
+        header.catalogue_offset,
+    )
     if said != (schema.dtype.itemsize, where.producer, where.reader, where.ring, where.catalogue):
         raise SegmentError(f"{name}: the header's offsets do not follow from its record size and capacity")
     if status.st_size < where.size:

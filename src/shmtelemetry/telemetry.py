@@ -122,7 +122,9 @@ class Telemetry:
         self, name: str, help: str = "", labels: Sequence[str] = (), *, unit: str | None = None
     ) -> Counter | Family[Counter]:
         """A total that only grows; `_total` is appended to a name that lacks it."""
-        defined: Counter | Family[Counter] = self._define(Counter, metric("counter", name, help, labels=labels, unit=unit))
+        defined: Counter | Family[Counter] = self._define(
+            Counter, metric("counter", name, help, labels=labels, unit=unit)
+        )
         return defined
 
     @overload
@@ -138,7 +140,9 @@ class Telemetry:
 
         merge: how values of several producers become one: last, sum, min, max, or all (a label for the producer).
         """
-        defined: Gauge | Family[Gauge] = self._define(Gauge, metric("gauge", name, help, labels=labels, unit=unit, merge=merge))
+        defined: Gauge | Family[Gauge] = self._define(
+            Gauge, metric("gauge", name, help, labels=labels, unit=unit, merge=merge)
+        )
         return defined
 
     @overload
@@ -168,7 +172,9 @@ class Telemetry:
 
         unit: what `time` and `stop` convert to; by default what the name says, else seconds.
         """
-        defined: Histogram | Family[Histogram] = self._define(Histogram, metric("histogram", name, help, labels=labels, buckets=buckets, unit=unit))
+        defined: Histogram | Family[Histogram] = self._define(
+            Histogram, metric("histogram", name, help, labels=labels, buckets=buckets, unit=unit)
+        )
         return defined
 
     def _define(self, handle: type[Any], definition: Metric) -> Any:

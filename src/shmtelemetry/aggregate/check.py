@@ -9,8 +9,19 @@ import numpy.typing as npt
 from ..errors import StateError
 from ..layout import BYTE_ORDER
 from .series import (
-    BLOCK, FOLD, HEADER, HEADER_SIZE, KINDS, MAGIC, METRICS, NAMES, PAGE_BUCKETS, SERIES_TABLE, SLOT_ENDED,
-    SLOTS, VERSION,
+    BLOCK,
+    FOLD,
+    HEADER,
+    HEADER_SIZE,
+    KINDS,
+    MAGIC,
+    METRICS,
+    NAMES,
+    PAGE_BUCKETS,
+    SERIES_TABLE,
+    SLOT_ENDED,
+    SLOTS,
+    VERSION,
 )  # fmt: skip
 from .view import View
 

@@ -14,8 +14,8 @@ from ..layout import BYTE_ORDER
 from ..schema import Metric
 from . import series as layout
 from ._store import Store
-from .figures import LAG
 from .check import check_entries, check_header, check_tables
+from .figures import LAG
 from .parts import Parts
 from .series import FOLD, HEADER, METRICS, NAMES, SERIES, SERIES_TABLE, SLOTS, Table, field_offset
 from .view import View, encode_labels

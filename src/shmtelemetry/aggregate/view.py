@@ -1,6 +1,7 @@
 """Reading the state, by whoever maps it: definitions, a consistent copy, and the snapshot made of that."""
 
 import time
+
 import numpy as np
 import numpy.typing as npt
 

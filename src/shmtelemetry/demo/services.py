@@ -20,12 +20,12 @@ from multiprocessing.connection import Connection
 from typing import Any, Final, Protocol
 
 from shmtelemetry import Telemetry
+from shmtelemetry.accounting import Stats
 from shmtelemetry.demo.execution_engine import ExecutionEngine
 from shmtelemetry.demo.market_data import MarketData
 from shmtelemetry.demo.order_flow import OrderFlow
 from shmtelemetry.demo.risk_manager import RiskManager
 from shmtelemetry.demo.signal_bridge import SignalBridge
-from shmtelemetry.accounting import Stats
 
 SERVICE_NAMES: Final = ("market-data", "signal-bridge", "risk-manager", "execution-engine")
 

@@ -3,14 +3,14 @@
 from itertools import accumulate
 
 from .. import layout
-from ..errors import SegmentError
-from ..liveness import Process
-from ..schema import SAMPLE, SECONDS_PER, Metric, Schema
-from ..segment import Segment
 from ..aggregate._kernels import Buckets
 from ..aggregate.series import FOLD, KINDS, SERIES_TABLE, SLOTS
 from ..aggregate.state import State
 from ..aggregate.view import decode_labels
+from ..errors import SegmentError
+from ..liveness import Process
+from ..schema import SAMPLE, SECONDS_PER, Metric, Schema
+from ..segment import Segment
 from ._agent import Agent
 
 NO_BUCKETS = Buckets(())

@@ -14,14 +14,14 @@ from types import TracebackType
 from typing import Self
 
 from .. import layout
-from ..errors import ReaderBusyError, SegmentError, StateError
-from ..segment import DIRECTORY, Segment, attach, check_name, header_uuid, segment_names
 from ..aggregate._kernels import Buckets
+from ..aggregate.outside import read_view
 from ..aggregate.series import SERIES_TABLE, SLOT_ENDED, SLOTS
 from ..aggregate.snapshot import Snapshot
-from ..aggregate.outside import read_view
 from ..aggregate.state import State, state_path
 from ..aggregate.view import View
+from ..errors import ReaderBusyError, SegmentError, StateError
+from ..segment import DIRECTORY, Segment, attach, check_name, header_uuid, segment_names
 from ._agent import Agent, Status
 from .attachment import Attachment
 from .control import Control
