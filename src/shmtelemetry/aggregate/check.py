@@ -43,9 +43,13 @@ def check_header(fd: int, namespace: str) -> int:
         raise StateError(f"the state of namespace {namespace} has version {header['version']}, expected {VERSION}")
     size = os.fstat(fd).st_size
     if not HEADER_SIZE <= header["allocated"] <= header["size"] <= size:
-        raise StateError(f"the state of namespace {namespace} is cut short: {size:,} bytes, its header says {header['size']:,}")
+        raise StateError(
+            f"the state of namespace {namespace} is cut short: {size:,} bytes, its header says {header['size']:,}"
+        )
     if header["size"] % BLOCK:
-        raise StateError(f"the state of namespace {namespace} has {header['size']:,} bytes: expected a multiple of {BLOCK}")
+        raise StateError(
+            f"the state of namespace {namespace} has {header['size']:,} bytes: expected a multiple of {BLOCK}"
+        )
     return int(header["size"])
 
 

@@ -75,21 +75,49 @@ def _family(
 def families(header: np.void, found: Mapping[str, ProducerTotals]) -> Iterator[tuple[str, Family]]:
     """Own figures, in the state's words."""
     by_name: dict[tuple[str, ...], ProducerTotals] = {(name,): producer for name, producer in found.items()}
-    yield _family("counter", "shmtel_records_total", "Records that the reader took from rings.", ("producer",),
-                  {key: producer.consumed for key, producer in by_name.items()})
-    yield _family("counter", "shmtel_dropped_records_total", "Records that were not written, by reason.",
-                  ("producer", "reason"),
-                  {(name, reason): count for name, producer in found.items() for reason, count in producer.dropped.items()})
-    yield _family("counter", "shmtel_coalesced_records_total",
-                  "Steps of counters and gauges that met a full ring and were kept in cells.", ("producer",),
-                  {key: producer.coalesced for key, producer in by_name.items()})
-    yield _family("counter", "shmtel_invalid_records_total", "Records whose value their metric does not take.",
-                  ("producer",), {key: producer.invalid for key, producer in by_name.items()})
+    yield _family(
+        "counter",
+        "shmtel_records_total",
+        "Records that the reader took from rings.",
+        ("producer",),
+        {key: producer.consumed for key, producer in by_name.items()},
+    )
+    yield _family(
+        "counter",
+        "shmtel_dropped_records_total",
+        "Records that were not written, by reason.",
+        ("producer", "reason"),
+        {(name, reason): count for name, producer in found.items() for reason, count in producer.dropped.items()},
+    )
+    yield _family(
+        "counter",
+        "shmtel_coalesced_records_total",
+        "Steps of counters and gauges that met a full ring and were kept in cells.",
+        ("producer",),
+        {key: producer.coalesced for key, producer in by_name.items()},
+    )
+    yield _family(
+        "counter",
+        "shmtel_invalid_records_total",
+        "Records whose value their metric does not take.",
+        ("producer",),
+        {key: producer.invalid for key, producer in by_name.items()},
+    )
     live = {key: producer for key, producer in by_name.items() if producer.live}
-    yield _family("gauge", "shmtel_ring_capacity_records", "Capacity of the rings of living producers.", ("producer",),
-                  {key: producer.capacity for key, producer in live.items()})
-    yield _family("gauge", "shmtel_ring_used_records", "Records in rings when the reader last looked.", ("producer",),
-                  {key: producer.in_ring for key, producer in live.items()})
+    yield _family(
+        "gauge",
+        "shmtel_ring_capacity_records",
+        "Capacity of the rings of living producers.",
+        ("producer",),
+        {key: producer.capacity for key, producer in live.items()},
+    )
+    yield _family(
+        "gauge",
+        "shmtel_ring_used_records",
+        "Records in rings when the reader last looked.",
+        ("producer",),
+        {key: producer.in_ring for key, producer in live.items()},
+    )
     states: dict[tuple[str, ...], float] = {
         ("live",): sum(producer.live for producer in found.values()),
         ("foreign",): int(header["foreign"]),
@@ -97,12 +125,21 @@ def families(header: np.void, found: Mapping[str, ProducerTotals]) -> Iterator[t
     }
     yield _family("gauge", "shmtel_producers", "Segments by state.", ("state",), states)
     yield _family("gauge", "shmtel_series", "Series in the state.", (), {(): int(header["series"])})
-    yield _family("counter", "shmtel_series_overflow_total", "Series beyond the bound, counted in overflow series.", (),
-                  {(): int(header["overflowed"])})
-    yield _family("counter", "shmtel_conflicting_metrics_total", "Definitions that disagree with an earlier one.", (),
-                  {(): int(header["invalid_metrics"])})
-    yield _family("gauge", "shmtel_build_info", "Always 1.", ("version", "layout"),
-                  {(VERSION, str(LAYOUT_VERSION)): 1})
+    yield _family(
+        "counter",
+        "shmtel_series_overflow_total",
+        "Series beyond the bound, counted in overflow series.",
+        (),
+        {(): int(header["overflowed"])},
+    )
+    yield _family(
+        "counter",
+        "shmtel_conflicting_metrics_total",
+        "Definitions that disagree with an earlier one.",
+        (),
+        {(): int(header["invalid_metrics"])},
+    )
+    yield _family("gauge", "shmtel_build_info", "Always 1.", ("version", "layout"), {(VERSION, str(LAYOUT_VERSION)): 1})
 
 
 def _merge(how: str, values: Floats, times: Counts) -> float:

@@ -67,7 +67,9 @@ KINDS: Final = {"counter": 0, "gauge": 1, "histogram": 2, "total": 3}
 class Table:
     """An array that grows by chunks: the header's table holds each chunk's offset, so nothing ever moves."""
 
-    def __init__(self, count_field: str, table_offset: int, chunks: int, chunk_length: int, dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, count_field: str, table_offset: int, chunks: int, chunk_length: int, dtype: np.dtype[Any]
+    ) -> None:
         self.count_offset = field_offset(HEADER, count_field)
         self.table_offset, self.chunks, self.chunk_length, self.dtype = table_offset, chunks, chunk_length, dtype
 

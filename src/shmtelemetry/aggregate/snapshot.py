@@ -58,8 +58,8 @@ class ProducerTotals:
 
 @dataclass(frozen=True, slots=True)
 class HistogramValue:
-    """One distribution. exponential: u8, counts of base-2 buckets of scale 5 from index `first` on, where bucket i holds
-    the values in (2**((i - 1) / 32), 2**(i / 32)]; zeros and negatives have places of their own."""
+    """One distribution. exponential: u8, counts of base-2 buckets of scale 5 from index `first` on, where bucket i
+    holds the values in (2**((i - 1) / 32), 2**(i / 32)]; zeros and negatives have places of their own."""
 
     count: int
     sum: float

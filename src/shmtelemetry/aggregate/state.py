@@ -73,9 +73,7 @@ class State(View):
         names = self.entries(NAMES)
         self.names = {bytes(name["name"])[: int(name["length"])].decode(): at for at, name in enumerate(names)}
         slots = self.entries(SLOTS)
-        self.segments = {
-            bytes(slot["uuid"]): at for at, slot in enumerate(slots) if slot["status"] != layout.SLOT_FREE
-        }
+        self.segments = {bytes(slot["uuid"]): at for at, slot in enumerate(slots) if slot["status"] != layout.SLOT_FREE}
         self._free = [at for at, slot in enumerate(slots) if slot["status"] == layout.SLOT_FREE]
         for number, gone in enumerate(retired):
             self.parts.note(number, bool(gone))
@@ -95,7 +93,9 @@ class State(View):
         try:
             os.posix_fallocate(fd, 0, size)
         except OSError as error:
-            raise StateError(f"the state of namespace {self.namespace} cannot grow to {size:,} bytes: {error.strerror}") from error
+            raise StateError(
+                f"the state of namespace {self.namespace} cannot grow to {size:,} bytes: {error.strerror}"
+            ) from error
         finally:
             os.close(fd)
         self.mapping.grow(size)
@@ -145,7 +145,9 @@ class State(View):
         if same and (first.unit == metric.unit or not first.unit or not metric.unit):
             return number
         self.count("invalid_metrics")
-        self.warn_once(f"metric {metric.name}", f"{metric} disagrees with {first}: the first one stays, the other is not counted")
+        self.warn_once(
+            f"metric {metric.name}", f"{metric} disagrees with {first}: the first one stays, the other is not counted"
+        )
         return None
 
     def series_number(self, metric: int | None, labels: tuple[str, ...]) -> int:
@@ -172,7 +174,9 @@ class State(View):
 
     def _overflow(self, metric: int, why: str) -> None:
         self.count("overflowed")
-        self.warn_once(f"overflow {metric}", f"{self.metrics[metric].name}: {why}; further series are counted as {OVERFLOW}")
+        self.warn_once(
+            f"overflow {metric}", f"{self.metrics[metric].name}: {why}; further series are counted as {OVERFLOW}"
+        )
 
     def _new_series(self, metric: int, labels: tuple[str, ...]) -> int:
         entry = np.zeros((), SERIES)

@@ -73,7 +73,9 @@ class View:
         if self.mapping.size < offset + length <= self.get("size"):
             raise GrownError
         if not 0 <= offset <= offset + length <= self.mapping.size:
-            raise StateError(f"the state of namespace {self.namespace} points to byte {offset + length:,}, beyond its end")
+            raise StateError(
+                f"the state of namespace {self.namespace} points to byte {offset + length:,}, beyond its end"
+            )
         return bytes(memoryview(self.mapping)[offset : offset + length])
 
     def definition(self, offset: int) -> bytes:
@@ -139,7 +141,9 @@ class View:
         except ValueError as error:
             raise StateError(f"the state of namespace {self.namespace} cannot be read: {error}") from error
         copied = self._room(distributions)
-        unstable = copy_state(memoryview(self.mapping), copied, self._offsets, self._classic_lengths, distributions, self._patience)
+        unstable = copy_state(
+            memoryview(self.mapping), copied, self._offsets, self._classic_lengths, distributions, self._patience
+        )
         if unstable < 0:
             if self.get("size") > self.mapping.size:
                 raise GrownError
@@ -151,7 +155,7 @@ class View:
         return self._made_of(copied, retired, distributions)
 
     def _room(self, distributions: bool) -> Bytes:
-        """Room for a copy. The pages of fresh memory cost more than copying, so it is used again where nothing stays."""
+        """Room for a copy. Pages of fresh memory cost more than copying, so it is used again where nothing stays."""
         size = self.mapping.size
         if distributions:
             return np.empty(size, np.uint8)

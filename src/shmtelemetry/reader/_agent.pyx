@@ -301,7 +301,7 @@ cdef class Agent:
         while at < self.high and self.rings[at].status != FREE:
             at += 1
         if at == MAX_RINGS:
-            raise MemoryError(f"more than {MAX_RINGS} segments in the namespace")
+            raise ValueError(f"more than {MAX_RINGS} segments in the namespace")
         ring = &self.rings[at]
         memset(ring, 0, sizeof(Ring))
         ring.in_.mask, ring.in_.capacity = header.capacity - 1, header.capacity

@@ -99,7 +99,9 @@ class Attachment:
         if metric is None:
             return -1, NO_BUCKETS
         if len(labels) != len(self._state.metrics[metric].labels):
-            raise SegmentError(f"{self.segment.name}: a series of {self._state.metrics[metric].name} with {count} labels")
+            raise SegmentError(
+                f"{self.segment.name}: a series of {self._state.metrics[metric].name} with {count} labels"
+            )
         header = self.segment.header
         key = self._state.part_of(metric, labels, self.segment.producer, header.uuid)
         series = self._state.series_number(metric, key)
@@ -189,7 +191,9 @@ class RecordPlan:
             self._state.series_number(metric, self._state.part_of(metric, labels, self._segment.producer, header.uuid))
             for metric in self._metrics
         ]
-        folds = [self._fold(slot, at) if total and at >= 0 else -1 for at, total in zip(series, self._totals, strict=True)]
+        folds = [
+            self._fold(slot, at) if total and at >= 0 else -1 for at, total in zip(series, self._totals, strict=True)
+        ]
         offsets = [self._state.place(SERIES_TABLE, at) if at >= 0 else -1 for at in series]
         agent.add_group(number, key, offsets, folds)
 

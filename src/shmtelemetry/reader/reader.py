@@ -13,19 +13,16 @@ import time
 from types import TracebackType
 from typing import Self
 
-from .. import layout
 from ..aggregate._kernels import Buckets
 from ..aggregate.outside import read_view
-from ..aggregate.series import SERIES_TABLE, SLOT_ENDED, SLOTS
+from ..aggregate.series import SERIES_TABLE
 from ..aggregate.snapshot import Snapshot
 from ..aggregate.state import State, state_path
 from ..aggregate.view import View
-from ..errors import ReaderBusyError, SegmentError, StateError
-from ..segment import DIRECTORY, Segment, attach, check_name, header_uuid, segment_names
-from ._agent import Agent, Status
-from .attachment import Attachment
+from ..segment import DIRECTORY, check_name
+from ._agent import Agent
 from .control import Control
-from .discovery import Discovery
+from .keeper import Keeper
 
 logger = logging.getLogger("shmtelemetry")
 
@@ -47,8 +44,8 @@ def read_state(namespace: str = "default") -> Snapshot:
 class Reader:
     """Drains all rings of a namespace into its state.
 
-    ephemeral: remove the state at the end, else the next reader goes on with the totals. interval: longest sleep between
-    turns in seconds, by default 1 ms with traffic and 4 ms without. One reader a namespace and user: raises
+    ephemeral: remove the state at the end, else the next reader goes on with the totals. interval: longest sleep
+    between turns in seconds, by default 1 ms with traffic and 4 ms without. One reader a namespace and user: raises
     ReaderBusyError naming the other's pid, StateError for a state that cannot be used.
     """
 
@@ -70,143 +67,14 @@ class Reader:
         self._agent = Agent(self._state.store, self._eventfd, int(interval * 1e9))
         lag = self._state.place(SERIES_TABLE, self._state.lag)
         self._agent.set_lag(lag, Buckets(self._state.metrics[0].buckets))
-        self._discovery = Discovery(namespace)
-        self._fold_orphans()
-        self._attachments: dict[int, Attachment] = {}  # by number of the ring
+        self._keeper = Keeper(namespace, self._state, self._agent)
         self._view, self._view_lock = View(namespace, self._state.mapping), threading.Lock()
         self._keeping = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._stopping = False
         self._wakeful = select.poll()  # select.select refuses descriptors from 1024 on
         self._wakeful.register(self._eventfd, select.POLLIN)
-        self._served = -1  # Agent.wanted when everything that rings wanted was done
-        self._rounds = self._checked = self._drained = 0
-
-    def _fold_orphans(self) -> None:
-        """Segments that are in the state and no longer in /dev/shm: their figures are what is left of them."""
-        there = {header_uuid(name) for name in segment_names(self.namespace)}
-        for uuid, slot in list(self._state.segments.items()):
-            if uuid not in there:
-                if self._state.slot_status(slot) != SLOT_ENDED:
-                    self._agent.fold_orphan(self._state.place(SLOTS, slot))
-                self._state.parts.retire(uuid)
-                self._state.free_slot(uuid)
-
-    # ---- the keeper ----
-
-    def _attend(self) -> None:
-        """One round of the keeper."""
-        for name in self._discovery.new_names():
-            self._adopt(name)
-        if self._served != self._agent.wanted:
-            served = self._agent.wanted
-            if all([self._serve(number) for number in self._agent.wanting_rings()]):
-                self._served = served
-        self._state.set_figures(self._discovery.aside("foreign"), self._discovery.aside("quarantined"))
-        if self._state.get("size") - self._state.get("allocated") < 128 * 1024:
-            self._state.grow()
-        self._rounds += 1
-
-    def _adopt(self, name: str) -> None:
-        """Begin to drain a segment, or leave it aside with one line in the log."""
-        try:
-            segment = attach(name, layout.ROLE_READER)
-        except ReaderBusyError:
-            self._discovery.put_aside(name, "foreign")
-        except (SegmentError, OSError) as error:
-            if os.path.lexists(os.path.join(DIRECTORY, name)):
-                self._quarantine(name, error)
-        else:
-            self._attach(name, segment)
-
-    def _quarantine(self, name: str, error: Exception) -> None:
-        logger.warning("left aside: %s", error)
-        self._discovery.put_aside(name, "quarantined")
-
-    def _attach(self, name: str, segment: Segment) -> None:
-        uuid = segment.header.uuid
-        slot = self._state.segments.get(uuid)
-        if slot is not None and self._state.slot_status(slot) == SLOT_ENDED:
-            self._remove(segment)  # folded by a reader that was killed before it could unlink it
-            segment.close()
-            return
-        try:
-            if slot is not None and any(attachment.slot == slot for attachment in self._attachments.values()):
-                raise SegmentError(f"{name}: a copy of another segment")
-            attachment = Attachment(self._agent, self._state, segment, slot)
-        except StateError as error:
-            self._wait_for_memory(error)
-            self._discovery.forget(name)
-            segment.close()
-            return
-        except (SegmentError, ValueError) as error:
-            self._quarantine(name, error)
-            segment.close()
-            return
-        self._attachments[attachment.number] = attachment
-        self._agent.start(attachment.number)
-
-    def _serve(self, number: int) -> bool:
-        """Do what a ring waits for; False if it has to wait on, for memory."""
-        attachment, status = self._attachments[number], self._agent.status(number)
-        try:
-            if status == Status.LIES:
-                raise SegmentError(f"{attachment.segment.name}: its positions cannot be")
-            if status == Status.EMPTY:
-                self._learn_rest(attachment)
-                self._agent.fold(number)
-            elif status == Status.ENDED:
-                self._remove(attachment.segment)
-                self._forget(number)
-            else:
-                if status == Status.WANT_SPACE:
-                    self._state.grow()
-                else:
-                    attachment.resolve()
-                self._agent.start(number)
-        except StateError as error:
-            self._wait_for_memory(error)
-            return False
-        except (SegmentError, ValueError) as error:
-            self._quarantine(attachment.segment.name, error)
-            self._forget(number)
-        return True
-
-    def _wait_for_memory(self, error: StateError) -> None:
-        """Rings that need more of it wait, each for itself, and are tried again in every round."""
-        self._state.warn_once("memory", f"records stay in their rings: {error}")
-
-    def _remove(self, segment: Segment) -> None:
-        """All of an ended segment is in the state."""
-        self._state.parts.retire(segment.header.uuid)
-        try:
-            segment.unlink()
-        except OSError as error:  # another user's file in a sticky directory: the slot goes on saying that it is folded
-            logger.warning("%s is drained and cannot be removed: %s", segment.name, error.strerror)
-            self._discovery.put_aside(segment.name, "retired")
-        else:
-            self._state.free_slot(segment.header.uuid)
-
-    def _learn_rest(self, attachment: Attachment) -> None:
-        """Definitions that no record has needed may have cells."""
-        try:
-            attachment.learn()
-        except (SegmentError, ValueError) as error:
-            logger.warning("cells are lost: %s", error)
-
-    def _forget(self, number: int) -> None:
-        attachment = self._attachments.pop(number)
-        self._agent.remove(number)
-        attachment.segment.close()
-
-    def _look_after(self, count: int) -> None:
-        """Find dead producers among the next `count` rings."""
-        if self._checked >= self._agent.count:
-            self._checked = 0
-        for number in self._agent.suspects(self._checked, count):
-            if not self._attachments[number].segment.alive():
-                self._agent.end(number)
-        self._checked += count
+        self._drained = 0
 
     # ---- turns ----
 
@@ -222,13 +90,12 @@ class Reader:
             return self._take()
 
     def _take(self) -> int:
-        self._discovery.look_now()
-        self._attend()
-        self._checked = 0
-        self._look_after(self._agent.count)
+        self._keeper.look_now()
+        self._keeper.attend()
+        self._keeper.check_all()
         self._agent.calibrate()
         drained = self._agent.poll()
-        while any([self._serve(number) for number in self._agent.wanting_rings()]):
+        while self._keeper.serve():
             drained += self._agent.poll()
         self._agent.look()
         return int(drained)
@@ -256,9 +123,9 @@ class Reader:
         while not self._stopping:
             try:
                 with self._keeping:
-                    self._attend()
+                    self._keeper.attend()
                     if time.monotonic() - checked >= KEEPER_PERIOD:
-                        self._look_after(CHECKS)
+                        self._keeper.check(CHECKS)
                         checked = time.monotonic()
                 now = time.monotonic()
                 if now - calibrated >= 1.0:
@@ -292,11 +159,11 @@ class Reader:
             self.poll()
             return True
         deadline = time.monotonic() + timeout
-        self._discovery.look_now()
-        rounds = self._rounds + 2  # the next to end may have begun before the call; the one after it has not
+        self._keeper.look_now()
+        rounds = self._keeper.rounds + 2  # the next to end may have begun before the call; the one after it has not
         published = None
         while published is None or (published := self._agent.behind(published)):
-            if published is None and self._rounds >= rounds:
+            if published is None and self._keeper.rounds >= rounds:
                 published = self._agent.published()
                 continue
             if time.monotonic() >= deadline:
@@ -311,9 +178,12 @@ class Reader:
         deadline = time.monotonic() + timeout
         while True:
             self.catch_up(max(0.0, deadline - time.monotonic()))
-            with self._keeping:
-                if all(attachment.segment.alive() for attachment in self._attachments.values()):
-                    return True
+            if self._keeping.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                try:
+                    if self._keeper.settled():
+                        return True
+                finally:
+                    self._keeping.release()
             if time.monotonic() >= deadline:
                 return False
             time.sleep(0.005)
@@ -356,13 +226,11 @@ class Reader:
                 self._let_go()
 
     def _let_go(self) -> None:
-        for number in list(self._attachments):
-            self._attachments[number].release()
-            self._forget(number)
+        self._keeper.release()
         if self.ephemeral:
             self._state.unlink()
         self._drained = int(self._agent.records)
-        del self._agent
+        del self._agent, self._keeper
         self._state.close()
         os.close(self._eventfd)
         self._control.close()
@@ -370,5 +238,7 @@ class Reader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()

@@ -1,0 +1,191 @@
+"""The keeper's work: find segments, give series their places, end what is dead.
+
+A ring that needs it waits for it alone, all others go on.
+"""
+
+import logging
+import os
+
+from .. import layout
+from ..aggregate.series import SLOT_ENDED, SLOTS
+from ..aggregate.state import State
+from ..errors import ReaderBusyError, SegmentError, StateError
+from ..segment import DIRECTORY, Segment, attach, header_uuid, segment_names
+from ._agent import Agent, Status
+from .attachment import Attachment
+from .discovery import Discovery
+
+logger = logging.getLogger("shmtelemetry")
+
+ROOM = 128 * 1024  # bytes of the state that are kept free, so that the loop seldom has to wait for more
+
+
+class Keeper:
+    """What of a reader needs Python. One thread at a time may call it, but for `look_now` and `rounds`.
+
+    rounds: that have ended so far.
+    """
+
+    def __init__(self, namespace: str, state: State, agent: Agent) -> None:
+        self._state, self._agent = state, agent
+        self._discovery = Discovery(namespace)
+        self._attachments: dict[int, Attachment] = {}  # by number of the ring
+        self._served = -1  # Agent.wanted when everything that rings wanted was done
+        self._checked = 0
+        self.rounds = 0
+        self._fold_orphans(namespace)
+
+    def _fold_orphans(self, namespace: str) -> None:
+        """Segments that are in the state and no longer in /dev/shm: their figures are what is left of them."""
+        there = {header_uuid(name) for name in segment_names(namespace)}
+        for uuid, slot in list(self._state.segments.items()):
+            if uuid not in there:
+                if self._state.slot_status(slot) != SLOT_ENDED:
+                    self._agent.fold_orphan(self._state.place(SLOTS, slot))
+                self._state.parts.retire(uuid)
+                self._state.free_slot(uuid)
+
+    def look_now(self) -> None:
+        """Whatever round begins from now on finds every segment that there is."""
+        self._discovery.look_now()
+
+    def attend(self) -> None:
+        """One round: new segments, and what rings wait for."""
+        for name in self._discovery.new_names():
+            self._adopt(name)
+        wanted = self._agent.wanted
+        if wanted != self._served and all(self._serve_all()):
+            self._served = wanted
+        self._state.set_figures(self._discovery.aside("foreign"), self._discovery.aside("quarantined"))
+        if self._state.get("size") - self._state.get("allocated") < ROOM:
+            self._grow()
+        self.rounds += 1
+
+    def serve(self) -> bool:
+        """Do what rings wait for; returns whether any of them can go on now."""
+        return any(self._serve_all())
+
+    def _serve_all(self) -> list[bool]:
+        return [self._serve(number) for number in self._agent.wanting_rings()]
+
+    def check_all(self) -> None:
+        """Find the dead among all producers."""
+        self._checked = 0
+        self.check(self._agent.count)
+
+    def check(self, count: int) -> None:
+        """Find the dead among the producers of the next `count` rings."""
+        if self._checked >= self._agent.count:
+            self._checked = 0
+        for number in self._agent.suspects(self._checked, count):
+            if not self._attachments[number].segment.alive():
+                self._agent.end(number)
+        self._checked += count
+
+    def settled(self) -> bool:
+        """Whether all that are left are alive."""
+        return all(attachment.segment.alive() for attachment in self._attachments.values())
+
+    def release(self) -> None:
+        """Leave all segments to the next reader."""
+        for number in list(self._attachments):
+            self._attachments[number].release()
+            self._forget(number)
+
+    def _adopt(self, name: str) -> None:
+        """Begin to drain a segment, or leave it aside with one line in the log."""
+        try:
+            segment = attach(name, layout.ROLE_READER)
+        except ReaderBusyError:
+            self._discovery.put_aside(name, "foreign")
+        except (SegmentError, OSError) as error:
+            if os.path.lexists(os.path.join(DIRECTORY, name)):
+                self._quarantine(name, error)
+        else:
+            self._attach(name, segment)
+
+    def _quarantine(self, name: str, error: Exception) -> None:
+        logger.warning("left aside: %s", error)
+        self._discovery.put_aside(name, "quarantined")
+
+    def _attach(self, name: str, segment: Segment) -> None:
+        uuid = segment.header.uuid
+        slot = self._state.segments.get(uuid)
+        if slot is not None and self._state.slot_status(slot) == SLOT_ENDED:
+            self._remove(segment)  # folded by a reader that was killed before it could unlink it
+            segment.close()
+            return
+        try:
+            if slot is not None and any(attachment.slot == slot for attachment in self._attachments.values()):
+                raise SegmentError(f"{name}: a copy of another segment")
+            attachment = Attachment(self._agent, self._state, segment, slot)
+        except StateError as error:
+            self._wait_for_memory(error)
+            self._discovery.forget(name)
+            segment.close()
+            return
+        except (SegmentError, ValueError) as error:
+            self._quarantine(name, error)
+            segment.close()
+            return
+        self._attachments[attachment.number] = attachment
+        self._agent.start(attachment.number)
+
+    def _serve(self, number: int) -> bool:
+        """Do what a ring waits for; False if it has to wait on, for memory."""
+        attachment, status = self._attachments[number], self._agent.status(number)
+        try:
+            if status == Status.LIES:
+                raise SegmentError(f"{attachment.segment.name}: its positions cannot be")
+            if status == Status.EMPTY:
+                self._learn_rest(attachment)
+                self._agent.fold(number)
+            elif status == Status.ENDED:
+                self._remove(attachment.segment)
+                self._forget(number)
+            else:
+                if status == Status.WANT_SPACE:
+                    self._state.grow()
+                else:
+                    attachment.resolve()
+                self._agent.start(number)
+        except StateError as error:
+            self._wait_for_memory(error)
+            return False
+        except (SegmentError, ValueError) as error:
+            self._quarantine(attachment.segment.name, error)
+            self._forget(number)
+        return True
+
+    def _grow(self) -> None:
+        try:
+            self._state.grow()
+        except StateError as error:
+            self._wait_for_memory(error)
+
+    def _wait_for_memory(self, error: StateError) -> None:
+        """Rings that need more of it wait, each for itself, and are tried again in every round."""
+        self._state.warn_once("memory", f"records stay in their rings: {error}")
+
+    def _remove(self, segment: Segment) -> None:
+        """All of an ended segment is in the state."""
+        self._state.parts.retire(segment.header.uuid)
+        try:
+            segment.unlink()
+        except OSError as error:  # another user's file in a sticky directory: the slot goes on saying that it is folded
+            logger.warning("%s is drained and cannot be removed: %s", segment.name, error.strerror)
+            self._discovery.put_aside(segment.name, "retired")
+        else:
+            self._state.free_slot(segment.header.uuid)
+
+    def _learn_rest(self, attachment: Attachment) -> None:
+        """Definitions that no record has needed may have cells."""
+        try:
+            attachment.learn()
+        except (SegmentError, ValueError) as error:
+            logger.warning("cells are lost: %s", error)
+
+    def _forget(self, number: int) -> None:
+        attachment = self._attachments.pop(number)
+        self._agent.remove(number)
+        attachment.segment.close()

@@ -1,0 +1,91 @@
+"""Many sets of label values: each is its own series, and beyond the bound they are one."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from shmtelemetry import Producer, Reader, Schema, Telemetry, field
+from shmtelemetry.aggregate import state
+from tests.processes import wait_until
+
+DTYPE = np.dtype([("id", "<u4"), ("name", "S12"), ("x", "<u8")])
+SCHEMA = Schema(DTYPE, {"id": field("label"), "name": field("label"), "x": field("counter", name="m")})
+COUNT = 5000
+
+
+def records_of_many_sets() -> np.ndarray:
+    """Three records of each set, mixed."""
+    ids = np.random.default_rng(5).permutation(np.repeat(np.arange(COUNT, dtype="u4"), 3))
+    return np.array([(n, b"name-%d" % (n % 7), n + 1) for n in ids.tolist()], DTYPE)
+
+
+def totals(reader: Reader) -> dict[tuple[str, ...], float]:
+    family = reader.snapshot().families["m_total"]
+    return dict(zip(family.labels, family.values.tolist(), strict=True))
+
+
+EXPECTED = {(str(n), f"name-{n % 7}"): 3.0 * (n + 1) for n in range(COUNT)}
+
+
+def test_thousands_of_label_sets_are_told_apart_in_one_poll(namespace: str) -> None:
+    with Reader(namespace, ephemeral=True) as reader, Producer("p", SCHEMA, namespace) as ring:
+        assert ring.emit_many(records_of_many_sets()) == 3 * COUNT
+        reader.poll()
+        assert totals(reader) == EXPECTED
+
+
+def test_thousands_of_label_sets_are_told_apart_by_the_loop_and_its_successor(namespace: str) -> None:
+    records = records_of_many_sets()
+    with Producer("p", SCHEMA, namespace) as ring:
+        with Reader(namespace) as reader:
+            reader.start()
+            assert ring.emit_many(records[: 2 * COUNT]) == 2 * COUNT
+            wait_until(lambda: ring.stats().in_ring == 0, "all is drained")
+        assert ring.emit_many(records[2 * COUNT :]) == COUNT
+        with Reader(namespace, ephemeral=True) as reader:
+            reader.poll()
+            assert totals(reader) == EXPECTED
+
+
+def test_instruments_may_have_as_many_series(namespace: str) -> None:
+    with Reader(namespace, ephemeral=True) as reader, Telemetry("p", namespace) as telemetry:
+        family = telemetry.counter("m", labels=("n",))
+        for number in range(COUNT):
+            family.labels(number).inc(number)
+        reader.poll()
+        assert totals(reader) == {(str(n),): float(n) for n in range(COUNT)}
+
+
+def test_series_beyond_the_bound_are_counted_together_and_lose_nothing(
+    namespace: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(state, "MAX_SERIES", 10)
+    with (
+        caplog.at_level(logging.WARNING),
+        Reader(namespace, ephemeral=True) as reader,
+        Producer("p", SCHEMA, namespace) as ring,
+        Telemetry("t", namespace) as telemetry,
+    ):
+        records = np.array([(n, b"", 1) for n in range(30)] * 2, DTYPE)
+        ring.emit_many(records)
+        family = telemetry.histogram("h", labels=("n",), buckets=(1.0,))
+        for number in range(20):
+            family.labels(number).observe(0.5)
+        telemetry.counter("without_labels").inc()
+        reader.poll()
+        snapshot, counted = reader.snapshot(), totals(reader)
+        assert sum(counted.values()) == 60
+        assert counted["overflow", "overflow"] == 2.0 * (30 - (len(counted) - 1))
+        histograms = snapshot.families["h"].labels
+        assert sum(snapshot.histogram("h", n=n).count for (n,) in histograms) == 20
+        assert ("overflow",) in histograms
+        assert snapshot.value("without_labels_total") == 1  # a metric without labels always has its series
+        beyond = 30 - (len(counted) - 1) + 20 - (len(histograms) - 1)
+        assert snapshot.value("shmtel_series_overflow_total") == beyond
+        assert snapshot.value("shmtel_series") <= 10 + 3
+    said = Counter("overflow" in message for message in caplog.messages)
+    assert said[True] == 2  # once a metric
