@@ -18,15 +18,16 @@ cdef class Handle:
 
 cdef class Counter(Handle):
     cdef bint add(self, double amount) except -1
-    cdef bint full(self, double amount)
+    cdef bint full(self, uint64_t now, double amount)
 
 
 cdef class Gauge(Handle):
-    cdef bint full(self, double value)
+    cdef bint full(self, uint64_t now, double value)
 
 
 cdef class Histogram(Handle):
     cdef double unit_seconds        # of one unit of the metric; 0 where it measures no time
     cdef uint32_t clock             # of start and stop: the one of every ring of this process
     cdef bint observed(self, double value) except -1
-    cdef bint full(self, double value)
+    cdef int check_time(self) except -1
+    cdef bint full(self, uint64_t now, double value)

@@ -70,17 +70,20 @@ cdef class Counter(Handle):
         if not 0 <= amount <= DBL_MAX:
             self.producer.reject()
             raise ValueError(f"{self.metric.name}: a counter takes finite steps >= 0, got {amount}")
-        if shmtel_push_sample(self.ring, self.series, shmtel_ticks(self.ring.clock), amount):
-            return True
-        return self.full(amount)
-
-    cdef bint full(self, double amount):
-        if not self.ready():
-            return False
         cdef uint64_t now = shmtel_ticks(self.ring.clock)
-        if not shmtel_push_sample(self.ring, self.series, now, amount):
-            shmtel_cell_add(self.cell(), now, amount)
-            shmtel_count(&self.ring.out.coalesced, 1)
+        if shmtel_push_sample(self.ring, self.series, now, amount):
+            return True
+        return self.full(now, amount)
+
+    cdef bint full(self, uint64_t now, double amount):
+        if not self.producer.just_looked(now):
+            if not self.ready():
+                return False
+            now = shmtel_ticks(self.ring.clock)  # a ring that was opened now may have another clock
+            if shmtel_push_sample(self.ring, self.series, now, amount):
+                return True
+        shmtel_cell_add(self.cell(), now, amount)
+        shmtel_count(&self.ring.out.coalesced, 1)
         return True
 
 
@@ -90,19 +93,22 @@ cdef class Gauge(Handle):
     def emit(self, value) -> bool:
         """Set the value; any float. Never lost to a full ring; False only where there is no ring at all."""
         cdef double number = PyFloat_AS_DOUBLE(value) if PyFloat_CheckExact(value) else self.number(value)
-        if shmtel_push_sample(self.ring, self.series, shmtel_ticks(self.ring.clock), number):
+        cdef uint64_t now = shmtel_ticks(self.ring.clock)
+        if shmtel_push_sample(self.ring, self.series, now, number):
             return True
-        return self.full(number)
+        return self.full(now, number)
 
     set = emit
 
-    cdef bint full(self, double value):
-        if not self.ready():
-            return False
-        cdef uint64_t now = shmtel_ticks(self.ring.clock)
-        if not shmtel_push_sample(self.ring, self.series, now, value):
-            shmtel_cell_set(self.cell(), now, value)
-            shmtel_count(&self.ring.out.coalesced, 1)
+    cdef bint full(self, uint64_t now, double value):
+        if not self.producer.just_looked(now):
+            if not self.ready():
+                return False
+            now = shmtel_ticks(self.ring.clock)
+            if shmtel_push_sample(self.ring, self.series, now, value):
+                return True
+        shmtel_cell_set(self.cell(), now, value)
+        shmtel_count(&self.ring.out.coalesced, 1)
         return True
 
 
@@ -128,18 +134,25 @@ cdef class Histogram(Handle):
         if isnan(value):
             self.producer.reject()
             raise ValueError(f"{self.metric.name}: a histogram does not take NaN")
-        if shmtel_push_sample(self.ring, self.series, shmtel_ticks(self.ring.clock), value):
+        cdef uint64_t now = shmtel_ticks(self.ring.clock)
+        if shmtel_push_sample(self.ring, self.series, now, value):
             return True
-        return self.full(value)
+        return self.full(now, value)
 
-    cdef bint full(self, double value):
-        if not self.ready():
-            return False
-        if shmtel_push_sample(self.ring, self.series, shmtel_ticks(self.ring.clock), value):
-            return True
+    cdef bint full(self, uint64_t now, double value):
+        if not self.producer.just_looked(now):
+            if not self.ready():
+                return False
+            if shmtel_push_sample(self.ring, self.series, shmtel_ticks(self.ring.clock), value):
+                return True
         shmtel_count(&self.cell().dropped, 1)
         shmtel_count(&self.ring.out.dropped_full, 1)
         return False
+
+    cdef int check_time(self) except -1:
+        if self.unit_seconds == 0.0:
+            raise ValueError(f"{self.metric.name} is in {self.metric.unit}, which is no unit of time")
+        return 0
 
     def start(self) -> int:
         """The clock's reading, for `stop`."""
@@ -147,15 +160,15 @@ cdef class Histogram(Handle):
 
     def stop(self, uint64_t start) -> float:
         """Observe the time since `start` in the metric's unit; returns it in seconds."""
+        self.check_time()
         cdef uint64_t now = shmtel_ticks(self.clock)
         cdef double seconds = <double>(now - start) * seconds_per_tick(self.clock) if now > start else 0.0
-        if self.unit_seconds == 0.0:
-            raise ValueError(f"{self.metric.name} is in {self.metric.unit}, which is no unit of time")
         self.observed(seconds / self.unit_seconds)
         return seconds
 
     def time(self) -> Timer:
         """Observe how long a `with` block, a function or a coroutine function takes: with h.time(): …, @h.time()."""
+        self.check_time()
         return Timer(self)
 
 

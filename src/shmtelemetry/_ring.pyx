@@ -48,7 +48,7 @@ cdef enum:
     PAGE = 4096
     STACK_RECORD = 512  # a record that emit_fields packs on the stack; a longer one takes malloc
 
-cdef uint64_t LOOK_NS = 100000000  # between looks at what a full or missing ring may be due to
+cdef uint64_t LOOK_NS = 100000000  # between attempts to open a ring
 cdef object void_scalar = np.void
 cdef PyObject *void_type = <PyObject *>void_scalar
 cdef object ndarray = np.ndarray
@@ -258,11 +258,12 @@ cdef class Producer:
 
     cdef bint full(self, const void *record) except -1:
         """A record that found no room: wait, open a ring, or count the loss. True if it was written after all."""
-        if not self.has_ring():
-            self.dropped_no_ring += 1
-            return False
-        if shmtel_push(self.ring, record):
-            return True
+        if not self.just_looked(shmtel_ticks(self.ring.clock)):
+            if not self.has_ring():
+                self.dropped_no_ring += 1
+                return False
+            if shmtel_push(self.ring, record):
+                return True
         if self.ring.policy == SHMTEL_BLOCK:
             return self._wait(record)
         shmtel_count(&self.ring.out.dropped_full, 1)
@@ -275,12 +276,13 @@ cdef class Producer:
             self._notice_fork()
         if self.setup is None or self.final is not None or not self.setup.enabled():
             return False
-        now = nanoseconds(CLOCK_MONOTONIC)
         if self.ring.records == NULL:
-            self._open_further(now)
-        elif now - self.ring.checked > LOOK_NS:
-            self.ring.checked = now
-            self._look_around(self.segment)
+            self._open_further(nanoseconds(CLOCK_MONOTONIC))
+        else:
+            now = shmtel_ticks(self.ring.clock)
+            if not self.just_looked(now):
+                self.ring.checked = now
+                self._look_around(self.segment)
         return self.ring.records != NULL  # another thread or a signal handler may have closed it meanwhile
 
     cdef int _look_around(self, segment) except -1:
