@@ -5,7 +5,7 @@
         +0               claimed_position, write_position, closed (128 bytes of their own)
         +128             counters, catalogue_length
     reader_offset        reader page: only the consumer writes
-        +0               read_position, overwritten, reader_pid, reader_role
+        +0               read_position, overwritten, reader_pid, reader_role, reader_seen
     ring_offset          capacity x record_size bytes
     catalogue_offset     8-byte aligned records {u16 kind, u16 flags, u32 length, payload}; the end of the file, grows
                          a series' payload begins with its cell
@@ -70,6 +70,7 @@ READ_POSITION: Final = 0
 OVERWRITTEN: Final = 8
 READER_PID: Final = 16
 READER_ROLE: Final = 24  # who consumes: one of the ROLE_ numbers
+READER_SEEN: Final = 32  # whether a reader has ever taken cells into its state
 ROLE_NOBODY: Final = 0
 ROLE_CONSUMER: Final = 1
 ROLE_READER: Final = 2

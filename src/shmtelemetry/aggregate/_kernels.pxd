@@ -13,7 +13,8 @@ cdef bint apply_record(Core *core, Batch *batch, const unsigned char *record, co
                        Series **series, Fold **folds, uint64_t time_ns) noexcept nogil
 cdef bint observe(Core *core, Series *series, const Bounds *bounds, double value) noexcept nogil
 cdef void fold_counter(Core *core, Slot *slot, Series *series, Fold *fold, uint64_t steps, double amount) noexcept nogil
-cdef void fold_gauge(Core *core, Series *series, Fold *fold, uint64_t steps, double value, uint64_t time_ns) noexcept nogil
+cdef void fold_gauge(Core *core, Series *series, Fold *fold, uint64_t steps, double value, uint64_t time_ns,
+                     uint64_t now_ns) noexcept nogil
 cdef void fold_dropped(Core *core, Series *series, Fold *fold, uint64_t dropped) noexcept nogil
 cdef void fold_slot(Core *core, Slot *slot, Name *name) noexcept nogil
 cdef uint64_t epoch_ns(const Batch *batch, uint64_t ticks) noexcept nogil

@@ -220,8 +220,14 @@ cdef inline void apply_observation(Core *core, Series *series, uint64_t *bucket,
     SHMTEL_STORE_RELEASE(&series.mark, mark + 2)
 
 
+cdef inline bint is_newer(const Series *series, uint64_t time_ns, uint64_t now_ns) noexcept nogil:
+    """Whether a gauge's value is the last one. A kept time from the future is one from before the clock was set back."""
+    return time_ns >= series.time_ns or series.time_ns > now_ns + SECOND
+
+
 cdef inline uint64_t stage_value(Core *core, Step *step, uint64_t count, Slot *slot, Series *series,
-                                 const Bounds *bounds, uint32_t kind, double value, uint64_t time_ns) noexcept nogil:
+                                 const Bounds *bounds, uint32_t kind, double value, uint64_t time_ns,
+                                 uint64_t now_ns) noexcept nogil:
     """Stage one value for a series; returns how many pairs are staged then, NO_SPACE if the state must grow."""
     if kind == HISTOGRAM and not isnan(value):
         return stage_histogram(core, step, count, series, bounds, value)
@@ -229,7 +235,7 @@ cdef inline uint64_t stage_value(Core *core, Step *step, uint64_t count, Slot *s
         stage(core, step, count, &series.value, bits_of(series.value + value))
         return count + 1
     if kind == GAUGE:
-        if time_ns >= series.time_ns:
+        if is_newer(series, time_ns, now_ns):
             stage(core, step, count, &series.value, bits_of(value))
             stage(core, step, count + 1, &series.time_ns, time_ns)
             return count + 2
@@ -257,7 +263,7 @@ cdef bint apply_sample(Core *core, Batch *batch, const Target *target, const shm
         apply_step(core, step)
         return True
     count = stage_value(core, step, 0, batch.slot, series, target.bounds, series.kind, sample.value,
-                        epoch_ns(batch, sample.time))
+                        epoch_ns(batch, sample.time), batch.now_ns)
     if count == NO_SPACE:
         return False
     commit(core, step, count, series)
@@ -372,7 +378,7 @@ cdef bint apply_record(Core *core, Batch *batch, const unsigned char *record, co
             count += 2
         else:
             count = stage_value(core, step, count, batch.slot, series[at], columns[at].bounds, columns[at].role, value,
-                                time_ns)
+                                time_ns, batch.now_ns)
             if count == NO_SPACE:
                 return False
     seal(core, step, count)
@@ -413,10 +419,11 @@ cdef void fold_counter(Core *core, Slot *slot, Series *series, Fold *fold, uint6
     commit(core, step, 3, series)
 
 
-cdef void fold_gauge(Core *core, Series *series, Fold *fold, uint64_t steps, double value, uint64_t time_ns) noexcept nogil:
+cdef void fold_gauge(Core *core, Series *series, Fold *fold, uint64_t steps, double value, uint64_t time_ns,
+                     uint64_t now_ns) noexcept nogil:
     cdef Step *step = next_step(core)
     stage(core, step, 0, &fold.steps, steps)
-    if time_ns < series.time_ns:
+    if not is_newer(series, time_ns, now_ns):
         commit(core, step, 1, series)
         return
     stage(core, step, 1, &series.value, bits_of(value))

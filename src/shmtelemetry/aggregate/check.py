@@ -41,6 +41,8 @@ def check_header(fd: int, namespace: str) -> int:
         raise StateError(f"the state of namespace {namespace} is not a state of this machine")
     if header["version"] != VERSION:
         raise StateError(f"the state of namespace {namespace} has version {header['version']}, expected {VERSION}")
+    if header["allocated"] % BLOCK:
+        raise StateError(f"the state of namespace {namespace} is damaged: blocks would not be aligned")
     size = os.fstat(fd).st_size
     if not HEADER_SIZE <= header["allocated"] <= header["size"] <= size:
         raise StateError(

@@ -26,6 +26,17 @@ RESERVE = 8 * 2**30  # bytes of address space: the file grows into it, so that n
 GROWTH = 512 * 1024
 MAX_SERIES = 100_000
 OVERFLOW = "overflow"
+OWN = "shmtel_"  # what the names of the reader's own figures begin with
+
+
+def sample_names(metric: Metric) -> tuple[str, ...]:
+    """The names that a metric takes in an exposition, of its family and of its samples."""
+    if metric.kind == "histogram":
+        return metric.name, *(f"{metric.name}_{suffix}" for suffix in ("bucket", "count", "sum", "created"))
+    if metric.kind == "counter":
+        family = metric.name.removesuffix("_total")
+        return metric.name, family, f"{family}_created"
+    return (metric.name,)
 
 
 def state_path(directory: str, namespace: str, uid: int) -> Path:
@@ -56,6 +67,7 @@ class State(View):
         except (ValueError, TypeError) as error:
             raise StateError(f"the state of namespace {namespace} is damaged: {error}; remove {path}") from error
         self.numbers: dict[str, int] = {}  # metric name → number
+        self._samples: dict[str, str] = {}  # name of a sample or family → the metric that it is of
         self.known: dict[tuple[int, tuple[str, ...]], int] = {}  # (metric, labels) → number of the series
         self.names: dict[str, int] = {}
         self.segments: dict[bytes, int] = {}  # uuid → slot, of all that are not free
@@ -68,6 +80,7 @@ class State(View):
 
     def _index(self) -> None:
         self.numbers = {metric.name: number for number, metric in enumerate(self.metrics)}
+        self._samples = {name: metric.name for metric in self.metrics for name in sample_names(metric)}
         retired = self.entries(SERIES_TABLE)["retired"].tolist()
         self.known = {key: number for number, key in enumerate(self.series) if not retired[number]}
         names = self.entries(NAMES)
@@ -135,10 +148,15 @@ class State(View):
         Classic buckets may differ: records carry values, so they are counted exactly in the buckets of the first.
         """
         number = self.numbers.get(metric.name)
+        if number is None and (taken := self._taken(metric)):
+            self.count("invalid_metrics")
+            self.warn_once(f"metric {metric.name}", f"{metric.name} is not counted: its samples would be {taken}")
+            return None
         if number is None:
             number = self._append(METRICS, self._stored(metric.to_json()).to_bytes(8, "little"))
             self.metrics.append(metric)
             self.numbers[metric.name] = number
+            self._samples.update(dict.fromkeys(sample_names(metric), metric.name))
             return number
         first = self.metrics[number]
         same = (first.kind, first.labels, first.merge) == (metric.kind, metric.labels, metric.merge)
@@ -149,6 +167,12 @@ class State(View):
             f"metric {metric.name}", f"{metric} disagrees with {first}: the first one stays, the other is not counted"
         )
         return None
+
+    def _taken(self, metric: Metric) -> str:
+        """What else the samples of a new metric would be taken for; empty if nothing."""
+        if metric.name.startswith(OWN) and metric != LAG:
+            return "the reader's own figures"
+        return ", ".join({f"those of {self._samples[name]}" for name in sample_names(metric) if name in self._samples})
 
     def series_number(self, metric: int | None, labels: tuple[str, ...]) -> int:
         """The number of a series, made now if it is new; beyond MAX_SERIES that of the metric's overflow series.

@@ -80,6 +80,8 @@ class View:
 
     def definition(self, offset: int) -> bytes:
         length = int.from_bytes(self.block(offset, 8), "little")
+        if offset + 8 + length > self.get("allocated"):
+            raise StateError(f"the state of namespace {self.namespace} is damaged: a definition of {length:,} bytes")
         return self.block(offset + 8, length)
 
     def place(self, table: Table, number: int) -> int:
@@ -113,6 +115,8 @@ class View:
             place = self.place(SERIES_TABLE, number)
             entry = np.frombuffer(self.block(place, SERIES.itemsize), SERIES)[0]
             stored = self.definition(int(entry["definition"]))
+            if entry["metric"] >= len(self.metrics):
+                raise ValueError(f"a series of metric {entry['metric']}, of {len(self.metrics)}")
             self.series.append((int(entry["metric"]), decode_labels(stored[4:], int.from_bytes(stored[:4], "little"))))
 
     def _locate(self) -> None:

@@ -88,6 +88,7 @@ typedef struct shmtel_reader_page { /* only the consumer writes here */
     SHMTEL_ATOMIC(uint64_t) overwritten;
     SHMTEL_ATOMIC(uint64_t) reader_pid;
     SHMTEL_ATOMIC(uint64_t) reader_role;
+    SHMTEL_ATOMIC(uint64_t) reader_seen;
 } shmtel_reader_page;
 
 typedef struct shmtel_sample { /* the record of the instruments */

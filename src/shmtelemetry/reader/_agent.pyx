@@ -317,7 +317,8 @@ cdef class Agent:
         ring.in_.position = ring.slot.position
         shmtel_release(&ring.in_, 0)
         ring.mode = SAMPLES if header.flags & layout.FLAG_INSTRUMENTS else DISCARD
-        ring.clock, ring.local, ring.pid, ring.inode = header.clock, local, header.pid, segment.inode
+        ring.local = local and header.pid < 1 << 31
+        ring.clock, ring.pid, ring.inode = header.clock, header.pid & 0x7fffffff, segment.inode
         path = f"/dev/shm/{segment.name}".encode()
         memcpy(ring.path, <const char *>path, len(path))
         ring.status = SET_UP
@@ -345,6 +346,17 @@ cdef class Agent:
     def set_learned(self, uint64_t number, uint64_t length):
         """How many bytes of the ring's catalogue are known."""
         self.rings[number].learned = length
+
+    def skip_cells(self, uint64_t number):
+        """Let only what comes into the cells from now on count."""
+        cdef Ring *ring = &self.rings[number]
+        cdef Fold *folds = <Fold *>(self.core.base + ring.slot.folds)
+        cdef shmtel_cell *cell
+        cdef uint64_t at, time = 0
+        for at in range(min(ring.known, ring.slot.folds_capacity)):
+            cell = <shmtel_cell *>(ring.catalogue + ring.cells[at])
+            shmtel_cell_read(cell, &folds[at].steps, &time, &folds[at].amount)
+            folds[at].dropped = SHMTEL_LOAD_ACQUIRE(&cell.dropped)
 
     def set_plan(self, uint64_t number, columns, labels, int time_offset, uint64_t time_ns):
         """The metrics of a ring of records. columns: (offset, kind, size, role, factor, divisor, Buckets) each; labels:
@@ -577,7 +589,7 @@ cdef class Agent:
             elif steps != folds[at].steps and series.kind == COUNTER:
                 fold_counter(self.core, ring.slot, series, &folds[at], steps, value)
             elif steps != folds[at].steps and series.kind == GAUGE:
-                fold_gauge(self.core, series, &folds[at], steps, value, epoch_ns(&clock, time))
+                fold_gauge(self.core, series, &folds[at], steps, value, epoch_ns(&clock, time), clock.now_ns)
             dropped = SHMTEL_LOAD_ACQUIRE(&cell.dropped)
             if dropped != folds[at].dropped:
                 fold_dropped(self.core, series, &folds[at], dropped)
@@ -649,11 +661,12 @@ cdef class Agent:
             if self.listed[number] or not LIVE <= status <= FOLDING:
                 continue
             if status == LIVE:
-                if SHMTEL_LOAD_ACQUIRE(&ring.in_.out.write_position) == ring.in_.position and not ring.in_.out.closed:
+                if SHMTEL_LOAD_ACQUIRE(&ring.in_.out.write_position) != ring.in_.position or ring.in_.out.closed:
+                    self.listed[number] = 1
+                    self.active[self.actives] = number
+                    self.actives += 1
+                elif not every:
                     continue
-                self.listed[number] = 1
-                self.active[self.actives] = number
-                self.actives += 1
             count += self.serve(ring, status, now)
         self.scanned = (self.scanned + looks) % high if high else 0
         return count

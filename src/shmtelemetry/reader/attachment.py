@@ -30,21 +30,23 @@ class Attachment:
         self._buckets: dict[int, Buckets] = {}
         self._learned = 0  # bytes of the catalogue
         self._series = 0
+        self.number = -1  # of the ring
         header = segment.header
         self._plan = None if header.flags & layout.FLAG_INSTRUMENTS else RecordPlan(state, segment)
         if self._plan is None and segment.schema.dtype != SAMPLE:
             raise SegmentError(f"{segment.name}: instruments with records of {segment.schema.dtype}")
-        known = slot is not None
+        self._known = known = slot is not None
         if slot is None:
             slot = state.open_slot(header.uuid, segment.producer, header.start_position, header.capacity, header.pid)
         self.slot = slot
         here = Process.current()
         local = (header.boot_id, header.pid_namespace) == (here.boot_id, here.pid_namespace)
-        self.number = agent.add(segment, state.place(SLOTS, slot), local)
         try:
+            self.number = agent.add(segment, state.place(SLOTS, slot), local)
             self._set_up(slot)
         except BaseException:
-            agent.remove(self.number)
+            if self.number >= 0:
+                agent.remove(self.number)
             if not known:
                 state.free_slot(header.uuid)
             raise
@@ -52,6 +54,8 @@ class Attachment:
     def _set_up(self, slot: int) -> None:
         if self._plan is None:
             self.learn()
+            if not self._known and self._was_read():
+                self._agent.skip_cells(self.number)  # they are in a state that somebody has removed
         elif self._plan.columns:
             self._plan.install(self._agent, self.number)
             self._plan.restore(slot)
@@ -67,6 +71,7 @@ class Attachment:
         if self._plan is not None:
             return
         stored = self.segment.catalogue(self._learned)
+        metrics = list(self._metrics)  # ours only when all has succeeded: what raises is done again from the beginning
         offsets: list[int] = []
         cells: list[int] = []
         buckets: list[Buckets] = []
@@ -74,28 +79,29 @@ class Attachment:
         while at < len(stored):
             kind, payload, size = _catalogue_record(self.segment.name, stored, at)
             if kind == layout.KIND_METRIC:
-                self._metrics.append(self._state.define(_metric(self.segment.name, payload)))
+                metrics.append(self._state.define(_metric(self.segment.name, payload)))
             elif kind == layout.KIND_SERIES:
-                offset, bounds = self._place(payload)
+                offset, bounds = self._place(payload, metrics)
                 offsets.append(offset)
                 cells.append(self._learned + at + layout.CATALOGUE_RECORD.size)
                 buckets.append(bounds)
             at += size
+        if offsets:
+            self._state.ensure_folds(self.slot, self._series + len(offsets))
+            self._agent.set_targets(self.number, offsets, cells, buckets)
+        self._metrics = metrics
         self._learned += at
         self._series += len(offsets)
-        if offsets:
-            self._state.ensure_folds(self.slot, self._series)
-            self._agent.set_targets(self.number, offsets, cells, buckets)
         self._agent.set_learned(self.number, self._learned)
 
-    def _place(self, payload: bytes) -> tuple[int, Buckets]:
+    def _place(self, payload: bytes, metrics: list[int | None]) -> tuple[int, Buckets]:
         """(offset of the series in the state or -1, bounds) for a series record."""
         begin = layout.CELL_SIZE
         number, count = layout.SERIES_METRIC.unpack_from(payload, begin)
         labels = decode_labels(payload[begin + layout.SERIES_METRIC.size :], count)
-        if number >= len(self._metrics):
-            raise SegmentError(f"{self.segment.name}: a series of metric {number}, of {len(self._metrics)}")
-        metric = self._metrics[number]
+        if number >= len(metrics):
+            raise SegmentError(f"{self.segment.name}: a series of metric {number}, of {len(metrics)}")
+        metric = metrics[number]
         if metric is None:
             return -1, NO_BUCKETS
         if len(labels) != len(self._state.metrics[metric].labels):
@@ -111,6 +117,13 @@ class Attachment:
 
     def _offset(self, series: int) -> int:
         return self._state.place(SERIES_TABLE, series) if series >= 0 else -1
+
+    def _was_read(self) -> bool:
+        """Whether a reader has ever had the segment before; says so to the next one."""
+        at = self.segment.header.reader_offset + layout.READER_SEEN
+        seen = bool(self.segment.mapping.load(at))
+        self.segment.mapping.store(at, 1)
+        return seen
 
     def release(self) -> None:
         """Say in the segment that no reader has it any more."""
@@ -133,7 +146,7 @@ def _catalogue_record(name: str, stored: bytes, at: int) -> tuple[int, bytes, in
 def _metric(name: str, stored: bytes) -> Metric:
     try:
         return Metric.from_json(stored)
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+    except Exception as error:  # whatever a stored definition of other types leads to
         raise SegmentError(f"{name}: a metric that cannot be: {error}") from error
 
 
@@ -146,7 +159,7 @@ class RecordPlan:
         self._state, self._segment = state, segment
         try:
             metrics = schema.metrics(segment.producer)
-        except TypeError as error:
+        except Exception as error:  # whatever stored names and helps that are no text lead to
             raise SegmentError(f"{segment.name}: a schema that cannot be: {error}") from error
         fields = {name: (item, offset) for name, item, offset in schema.fields()}
         self.columns: list[tuple[int, str, int, int, float, float, Buckets]] = []

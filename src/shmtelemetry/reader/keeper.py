@@ -56,7 +56,7 @@ class Keeper:
         wanted = self._agent.wanted
         if wanted != self._served and all(self._serve_all()):
             self._served = wanted
-        self._state.set_figures(self._discovery.aside("foreign"), self._discovery.aside("quarantined"))
+        self._show_aside()
         if self._state.get("size") - self._state.get("allocated") < ROOM:
             self._grow()
         self.rounds += 1
@@ -105,8 +105,13 @@ class Keeper:
             self._attach(name, segment)
 
     def _quarantine(self, name: str, error: Exception) -> None:
-        logger.warning("left aside: %s", error)
+        said = str(error)
+        logger.warning("left aside: %s", said if name in said else f"{name}: {said}")
         self._discovery.put_aside(name, "quarantined")
+        self._show_aside()
+
+    def _show_aside(self) -> None:
+        self._state.set_figures(self._discovery.aside("foreign"), self._discovery.aside("quarantined"))
 
     def _attach(self, name: str, segment: Segment) -> None:
         uuid = segment.header.uuid
@@ -124,7 +129,7 @@ class Keeper:
             self._discovery.forget(name)
             segment.close()
             return
-        except (SegmentError, ValueError) as error:
+        except Exception as error:  # whatever a description leads to costs its own segment alone
             self._quarantine(name, error)
             segment.close()
             return
@@ -152,7 +157,7 @@ class Keeper:
         except StateError as error:
             self._wait_for_memory(error)
             return False
-        except (SegmentError, ValueError) as error:
+        except Exception as error:
             self._quarantine(attachment.segment.name, error)
             self._forget(number)
         return True
