@@ -24,7 +24,7 @@ stress: $(VENV)/.test  ## the tests that take minutes
 
 check: $(VENV)/.check  ## ruff, mypy --strict, cython-lint
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check --quiet . || $(BIN)/ruff format --diff .
+	$(BIN)/ruff format --diff .
 	$(BIN)/mypy
 	PATH="$(abspath $(BIN)):$$PATH" cython-lint src benchmarks
 
@@ -41,12 +41,12 @@ clean:  ## remove what was built
 	rm -rf $(VENV) build dist *.egg-info src/*.egg-info
 	find src benchmarks \( -name '*.so' -o -name '*.c' \) -delete
 
-$(VENV)/.ready:
+$(VENV)/.ready: pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "make: no $(PYTHON): install Python >= 3.11, or say make PYTHON=..."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $$($(PYTHON) -V) is too old: 3.11 or later is needed, say make PYTHON=..."; exit 1; }
 	@command -v $(or $(CC),cc) >/dev/null || { echo "make: no C compiler: install gcc or clang (apt install gcc)"; exit 1; }
 	@$(PYTHON) -c 'import os, sysconfig, sys; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || { echo "make: no Python.h: install Python's headers (apt install python3-dev)"; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' || { echo "make: no venv module: install it (apt install python3-venv)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: no venv module: install it (apt install python3-venv)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade 'pip>=25.1'
 	$(PIP) --group build

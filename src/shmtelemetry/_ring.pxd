@@ -94,7 +94,7 @@ cdef class Producer:
     cdef bint push(self, const void *record) noexcept nogil
     cdef bint has_ring(self)
     cdef inline bint just_looked(self, uint64_t ticks) noexcept nogil:
-        """Whether there is a ring, and what its fullness is due to was looked into a moment ago: then it is just full."""
+        """Whether there is a ring, and why it is full was looked into a moment ago: then it is just full."""
         return self.ring.records != NULL and ticks - self.ring.checked < <uint64_t>1 << 28  # 0.1 s at 2.6 GHz
     cdef bint full(self, const void *record) except -1
     cdef int reject(self) except -1

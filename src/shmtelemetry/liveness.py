@@ -8,10 +8,23 @@ process ends, however it ends, and a daemon that closes all its descriptors keep
 import fcntl
 import os
 import struct
+import threading
 from dataclasses import dataclass
 from functools import cache
 
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock: type, whence, start, length, pid
+
+
+@cache
+def fork_lock() -> threading.RLock:
+    """Whoever holds it lets no other thread fork meanwhile.
+
+    For definitions, which a child must find whole; and for as long as a descriptor is open whose lock counts, since a
+    child that inherited it would keep the lock when this process has ended.
+    """
+    held = threading.RLock()
+    os.register_at_fork(before=held.acquire, after_in_parent=held.release, after_in_child=held.release)
+    return held
 
 
 def lock(fd: int, byte: int) -> bool:

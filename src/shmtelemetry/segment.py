@@ -19,7 +19,7 @@ from typing import Any
 from . import layout
 from ._mapping import Mapping, is_tmpfs, link_unnamed
 from .errors import ReaderBusyError, SegmentError, SegmentSpaceError
-from .liveness import Process, is_locked, lock
+from .liveness import Process, fork_lock, is_locked, lock
 from .schema import Schema
 
 DIRECTORY = "/dev/shm"  # where glibc's shm_open, and so SharedMemory, looks
@@ -263,26 +263,27 @@ def create(
         reserved=0,
     )
     name = f"shmtel.{namespace}.{producer}.{secrets.token_hex(8)}"
-    fd = _unnamed_file()
-    try:
-        lock(fd, layout.LOCK_PRODUCER)
-        reserve_space(fd, where.size)
-        mapping = Mapping(fd, where.size, layout.MAX_CATALOGUE)
-        mapping.touch()
-        with memoryview(mapping) as buffer:
-            buffer[: layout.HEADER.size] = header.pack()
-            buffer[layout.HEADER.size : layout.HEADER.size + len(stored)] = stored
-            buffer[where.catalogue : where.catalogue + len(catalogue)] = catalogue
-        for offset in (layout.CLAIMED_POSITION, layout.WRITE_POSITION):
-            mapping.store(where.producer + offset, start_position)
-        mapping.store(where.reader + layout.READ_POSITION, start_position)
-        mapping.store(where.producer + layout.CATALOGUE_LENGTH, len(catalogue))
-        mapping.store(0, layout.MAGIC)
-        _set_access(fd, mode, group)
-        link_unnamed(fd, DIRECTORY, name)
-        return Segment(name, mapping, header, schema, os.fstat(fd).st_ino, os.geteuid())
-    finally:
-        os.close(fd)
+    with fork_lock():
+        fd = _unnamed_file()
+        try:
+            lock(fd, layout.LOCK_PRODUCER)
+            reserve_space(fd, where.size)
+            mapping = Mapping(fd, where.size, layout.MAX_CATALOGUE)
+            mapping.touch()
+            with memoryview(mapping) as buffer:
+                buffer[: layout.HEADER.size] = header.pack()
+                buffer[layout.HEADER.size : layout.HEADER.size + len(stored)] = stored
+                buffer[where.catalogue : where.catalogue + len(catalogue)] = catalogue
+            for offset in (layout.CLAIMED_POSITION, layout.WRITE_POSITION):
+                mapping.store(where.producer + offset, start_position)
+            mapping.store(where.reader + layout.READ_POSITION, start_position)
+            mapping.store(where.producer + layout.CATALOGUE_LENGTH, len(catalogue))
+            mapping.store(0, layout.MAGIC)
+            _set_access(fd, mode, group)
+            link_unnamed(fd, DIRECTORY, name)
+            return Segment(name, mapping, header, schema, os.fstat(fd).st_ino, os.geteuid())
+        finally:
+            os.close(fd)
 
 
 def usable() -> bool:
@@ -328,15 +329,21 @@ def reserve_space(fd: int, size: int, have: int = 0) -> None:
 
 
 def _cgroup_room() -> int | None:
-    """Bytes below this process's memory.max (cgroup v2); None where nothing limits it."""
+    """Bytes below this process's memory.max (cgroup v2), page cache counted as free; None where nothing limits it."""
     try:
         with open("/proc/self/cgroup") as file:
             path = next(line for line in file if line.startswith("0::"))[3:].strip()
         folder = "/sys/fs/cgroup" + path.rstrip("/")
         with open(f"{folder}/memory.max") as file:
             limit = file.read().strip()
+        if limit == "max":
+            return None
         with open(f"{folder}/memory.current") as file:
-            return None if limit == "max" else max(0, int(limit) - int(file.read()))
+            used = int(file.read())
+        with open(f"{folder}/memory.stat") as file:
+            figures = dict(line.split() for line in file)
+        cache = int(figures.get("active_file", 0)) + int(figures.get("inactive_file", 0))
+        return max(0, int(limit) - max(0, used - cache))
     except (OSError, StopIteration, ValueError):
         return None
 
@@ -347,6 +354,11 @@ def attach(name: str, role: int = layout.ROLE_NOBODY) -> Segment:
     role: ROLE_CONSUMER or ROLE_READER take the consumer's lock, or raise ReaderBusyError. Raises SegmentError, in one
     line, for whatever is not a segment of this layout.
     """
+    with fork_lock():
+        return _attach(name, role)
+
+
+def _attach(name: str, role: int) -> Segment:
     if parse_name(name) is None:
         raise ValueError(f"segment name {name!r}: expected shmtel.<namespace>.<producer>.<token>")
     path = os.path.join(DIRECTORY, name)

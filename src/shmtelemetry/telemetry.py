@@ -1,15 +1,13 @@
 """Telemetry: the instruments of one producer, and the catalogue that tells the reader what their records mean."""
 
-import os
-import threading
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, Generic, NoReturn, Self, TypeVar, overload
 
 from . import layout
 from ._instruments import Counter, Gauge, Handle, Histogram
 from ._ring import Producer
 from .accounting import Stats
+from .liveness import fork_lock
 from .producer import DEFAULT_CAPACITY, Setup
 from .schema import SAMPLE, Metric, Schema, metric
 from .segment import check_group
@@ -17,14 +15,6 @@ from .segment import check_group
 MAX_LABEL_LENGTH = 4096  # bytes of one label value
 
 _HandleType = TypeVar("_HandleType", bound=Handle)
-
-
-@cache
-def _definitions_lock() -> threading.RLock:
-    """One for all definitions of the process, held over a fork, so that a child finds them whole and unlocked."""
-    lock = threading.RLock()
-    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
-    return lock
 
 
 def catalogue_record(kind: int, payload: bytes) -> bytes:
@@ -108,7 +98,7 @@ class Telemetry:
         flags = layout.FLAG_INSTRUMENTS
         setup = Setup(namespace, name, Schema(SAMPLE), capacity, mode=mode, group=check_group(group), flags=flags)
         self._producer = Producer(name, SAMPLE, setup=setup)
-        self._lock = _definitions_lock()
+        self._lock = fork_lock()
         self._instruments: dict[str, tuple[Metric, Any]] = {}
         self._metrics = self._series = 0  # in the catalogue, where they are numbered
 

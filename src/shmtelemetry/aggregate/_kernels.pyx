@@ -55,6 +55,7 @@ def _fill_octave():
     for top in range(64):
         octave_guess[top] = max(j for j in range(32) if octave_bounds[j] <= <uint64_t>top << 46)
 
+
 _fill_octave()
 
 
@@ -221,7 +222,7 @@ cdef inline void apply_observation(Core *core, Series *series, uint64_t *bucket,
 
 
 cdef inline bint is_newer(const Series *series, uint64_t time_ns, uint64_t now_ns) noexcept nogil:
-    """Whether a gauge's value is the last one. A kept time from the future is one from before the clock was set back."""
+    """Whether a gauge's value is the last one. A time from the future was kept before the clock was set back."""
     return time_ns >= series.time_ns or series.time_ns > now_ns + SECOND
 
 
@@ -277,7 +278,7 @@ cdef Outcome apply_samples(Core *core, Batch *batch, const Target *targets, uint
     applied its series is fetched, AHEAD before it the counts that it raises are found and fetched.
     """
     cdef const shmtel_sample *records = <const shmtel_sample *>batch.records
-    cdef uint64_t mask = batch.mask, first = batch.position, count = batch.count, done = 0, at, place
+    cdef uint64_t mask = batch.mask, first = batch.position, count = batch.count, done = 0, at
     cdef Found found[AHEAD]
     cdef Found *one
     cdef Outcome outcome = DONE
@@ -406,7 +407,8 @@ cdef bint observe(Core *core, Series *series, const Bounds *bounds, double value
 
 # ---- cells → series: they hold absolute values, the Fold says what of them is in already ----
 
-cdef void fold_counter(Core *core, Slot *slot, Series *series, Fold *fold, uint64_t steps, double amount) noexcept nogil:
+cdef void fold_counter(Core *core, Slot *slot, Series *series, Fold *fold, uint64_t steps,
+                       double amount) noexcept nogil:
     cdef Step *step = next_step(core)
     cdef double more = amount - fold.amount
     if 0 <= more <= DBL_MAX:
@@ -443,7 +445,8 @@ cdef void fold_slot(Core *core, Slot *slot, Name *name) noexcept nogil:
     cdef Step *step = next_step(core)
     cdef uint64_t dropped = slot.dropped_full + slot.dropped_timeout + slot.dropped_no_ring
     # The figures of a segment that vanished are those of the last look; its position may have gone on.
-    cdef uint64_t aborted = slot.claimed_position - slot.position if <int64_t>(slot.claimed_position - slot.position) > 0 else 0
+    cdef int64_t claimed = <int64_t>(slot.claimed_position - slot.position)
+    cdef uint64_t aborted = <uint64_t>claimed if claimed > 0 else 0
     cdef uint64_t attempted = slot.position + aborted - slot.start_position + slot.coalesced + slot.rejected + dropped
     cdef uint64_t consumed = slot.position - slot.start_position - slot.overwritten
     stage(core, step, 0, &name.attempted, name.attempted + attempted)

@@ -1,12 +1,13 @@
 """The state's structures, and the steps in which it changes. Offsets are bytes from the state's beginning.
 
 Exactly once. The new values of each change go, as absolute values, into one of two slots of a redo log; only then are
-they applied. Whoever opens the state after a kill replays the newest complete step, which changes nothing if it had been
-applied. Both slots are needed: while one is written, the other still holds the last complete step. While the records of
-a ring are applied, each record is one step, so the serial number of the newest step tells how far the ring was read.
+they applied. Whoever opens the state after a kill replays the newest complete step, which changes nothing if it had
+been applied. Both slots are needed: while one is written, the other still holds the last complete step. While the
+records of a ring are applied, each record is one step, so the serial number of the newest step tells how far the ring
+was read.
 
-A kill ends a process between two instructions, and what it has stored stays, so the order that the compiler keeps is the
-order that counts; `mark` and its fences serve those who read the state meanwhile.
+A kill ends a process between two instructions, and what it has stored stays, so the order that the compiler keeps is
+the order that counts; `mark` and its fences serve those who read the state meanwhile.
 """
 
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
@@ -149,7 +150,7 @@ cdef struct Step:                # of the redo log: absolute values, so replayin
     uint64_t reserved
     Pair pairs[STEP_PAIRS]
 
-cdef struct Run:                 # while records of one ring are applied, each in one step: what position a step stands for
+cdef struct Run:                 # while records of one ring are applied: what position a step stands for
     uint64_t first_serial        # all ones: there is none
     uint64_t slot                # offset
     uint64_t first_position

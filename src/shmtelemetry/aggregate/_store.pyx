@@ -7,8 +7,8 @@ from posix.time cimport nanosleep, timespec
 
 from .._mapping cimport Mapping
 from ._state cimport (
-    COMPILER_BARRIER, HEADER_SIZE, LOG_OFFSET, LOG_SLOT, NAMES_CHUNK, NAMES_TABLE, PAGE_BUCKETS, SERIES_CHUNK, SERIES_TABLE, SHMTEL_FENCE_ACQUIRE,
-    SHMTEL_LOAD_ACQUIRE, STEP_PAIRS, Core, Fold, Header, Name, Run, RUN_OFFSET, Series, Slot, Step, allocate,
+    HEADER_SIZE, LOG_OFFSET, LOG_SLOT, NAMES_CHUNK, NAMES_TABLE, PAGE_BUCKETS, RUN_OFFSET, SERIES_CHUNK, SERIES_TABLE,
+    SHMTEL_FENCE_ACQUIRE, SHMTEL_LOAD_ACQUIRE, STEP_PAIRS, Core, Fold, Header, Name, Run, Series, Slot, Step, allocate,
     apply_step,
 )
 
@@ -85,7 +85,7 @@ cdef bint copy_block(unsigned char *to, const unsigned char *base, uint64_t size
 
 
 cdef int copy_series(unsigned char *to, const unsigned char *base, uint64_t size, uint64_t at,
-                      uint64_t classic_length, bint distributions) noexcept nogil:
+                     uint64_t classic_length, bint distributions) noexcept nogil:
     """Copy one series with its arrays. Returns 1, 0 if it changed meanwhile, -1 if it reaches beyond `size`."""
     cdef const Series *live = <const Series *>(base + at)
     cdef const Series *copy = <const Series *>(to + at)

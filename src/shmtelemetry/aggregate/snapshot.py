@@ -35,7 +35,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class ProducerTotals:
-    """The accounting of all segments of one producer name, ended ones included, in records (design: producer.Stats)."""
+    """The accounting of all segments of one producer name, ended ones included, in records, as accounting.Stats."""
 
     name: str
     live: int

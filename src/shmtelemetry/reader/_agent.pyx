@@ -1,6 +1,6 @@
 """The loop that drains every ring of a namespace and applies its records to the state, without the GIL.
 
-Each ring is owned by one side at a time, and `status` says by which: LIVE, ENDING and FOLDING rings belong to the loop, all
+Each ring is owned by one side at a time, and `status` says by which: LIVE, ENDING and FOLDING belong to the loop, all
 others to the keeper (reader.py), the Python thread that finds segments and resolves series. Handing over is a release
 store of `status`, taking over an acquire load.
 """
@@ -8,7 +8,7 @@ store of `status`, taking over an acquire load.
 from libc.errno cimport ENOENT, ESRCH, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 from posix.fcntl cimport F_WRLCK, O_CLOEXEC, O_RDONLY, open
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.signal cimport kill
@@ -28,10 +28,11 @@ from ..aggregate._kernels cimport (
     skip_sample,
 )
 from ..aggregate._state cimport (
-    COMPARE_EXCHANGE, COUNTER, DONE, GAUGE, NAMES_CHUNK, NAMES_TABLE, NEED_SERIES, NEED_SPACE, Batch, Bounds, Column, Core, Fold, Name,
-    Outcome, Series, Slot, Target, begin_run, end_run,
+    COMPARE_EXCHANGE, COUNTER, DONE, GAUGE, NAMES_CHUNK, NAMES_TABLE, NEED_SERIES, NEED_SPACE, Batch, Bounds, Core,
+    Fold, Name, Outcome, Series, Slot, Target, begin_run, end_run,
 )
 from ..aggregate._store cimport Store
+from ._plan cimport KEY, MAX_WIDTH, Plan, add_group, find_group, free_plan, gather, make_plan
 
 cdef extern from "<fcntl.h>" nogil:
     struct flock:
@@ -63,9 +64,6 @@ cdef enum:
     BATCH = 4096           # records between two releases
     SCAN = 128             # rings among which new activity is looked for in one turn
     NEAR = 8               # rings between the prefetch of a position and its use
-    KEY = 4096             # bytes of one record's label fields, schema.MAX_LABEL_BYTES
-    MAX_WIDTH = 16         # schema.MAX_METRICS
-    MAX_LABELS = 64        # schema.MAX_LABEL_FIELDS
 
 cpdef enum Status:
     FREE = 0
@@ -85,23 +83,6 @@ cdef enum Mode:
     RECORDS = 2
 
 cdef uint64_t SECOND = 1000000000
-
-
-cdef struct Plan:          # how records of a schema become series
-    uint64_t width
-    Column columns[MAX_WIDTH]
-    uint64_t labels        # count of label fields
-    uint32_t label_offset[MAX_LABELS]
-    uint32_t label_size[MAX_LABELS]
-    uint64_t key_size
-    int time_offset        # of the time field; -1: none
-    uint64_t time_ns       # nanoseconds of its unit
-    uint64_t groups        # sets of label values that were seen
-    uint64_t buckets       # of the hash table below, a power of two
-    uint32_t *table        # number of the group + 1
-    unsigned char *keys    # groups x key_size
-    Series **series        # groups x width
-    uint64_t *folds        # groups x width: index in the slot's array + 1
 
 
 cdef struct Ring:          # a look at an idle ring needs the first cache line alone
@@ -131,82 +112,12 @@ cdef struct Anchor:        # how a clock's ticks become time
     uint64_t ns
 
 
-# ---- label sets of records ----
-
-cdef inline void _gather(const Plan *plan, const unsigned char *record, unsigned char *key) noexcept nogil:
-    """The label fields of a record, one behind the other."""
-    cdef uint64_t at, size
-    for at in range(plan.labels):
-        size = plan.label_size[at]
-        if size == 8:  # a copy of known size is one instruction
-            memcpy(key, record + plan.label_offset[at], 8)
-        elif size == 4:
-            memcpy(key, record + plan.label_offset[at], 4)
-        else:
-            memcpy(key, record + plan.label_offset[at], size)
-        key += size
-
-
-cdef inline uint64_t _hash(const unsigned char *key, uint64_t size) noexcept nogil:
-    """FNV-1a over words of eight bytes, http://www.isthe.com/chongo/tech/comp/fnv/, finished by a multiplication."""
-    cdef uint64_t hashed = 0xcbf29ce484222325ULL, word
-    while size >= 8:
-        memcpy(&word, key, 8)
-        hashed = (hashed ^ word) * 0x100000001b3ULL
-        hashed ^= hashed >> 29
-        key, size = key + 8, size - 8
-    if size:
-        word = 0
-        memcpy(&word, key, size)
-        hashed = (hashed ^ word) * 0x100000001b3ULL
-        hashed ^= hashed >> 29
-    return hashed * 0x9e3779b97f4a7c15ULL >> 20
-
-
-cdef uint64_t _find(const Plan *plan, const unsigned char *key) noexcept nogil:
-    """Number of the group with this key; plan.groups if there is none."""
-    cdef uint64_t at, group
-    if plan.groups == 0:
-        return 0
-    at = _hash(key, plan.key_size) & (plan.buckets - 1)
-    while plan.table[at]:
-        group = plan.table[at] - 1
-        if memcmp(plan.keys + group * plan.key_size, key, plan.key_size) == 0:
-            return group
-        at = (at + 1) & (plan.buckets - 1)
-    return plan.groups
-
-
-cdef void _enter(Plan *plan, uint64_t group) noexcept nogil:
-    cdef uint64_t at = _hash(plan.keys + group * plan.key_size, plan.key_size) & (plan.buckets - 1)
-    while plan.table[at]:
-        at = (at + 1) & (plan.buckets - 1)
-    plan.table[at] = group + 1
-
-
-cdef int _rehash(Plan *plan) except -1:
-    cdef uint64_t group, buckets = max(16, plan.buckets * 4)
-    cdef uint32_t *table = <uint32_t *>calloc(buckets, 4)
-    if table == NULL:
-        raise MemoryError()
-    free(plan.table)
-    plan.table, plan.buckets = table, buckets
-    for group in range(plan.groups):
-        _enter(plan, group)
-    return 0
-
-
 # ---- rings ----
 
 cdef void _clear(Ring *ring) noexcept:
     free(ring.targets)
     free(ring.cells)
-    if ring.plan != NULL:
-        free(ring.plan.table)
-        free(ring.plan.keys)
-        free(ring.plan.series)
-        free(ring.plan.folds)
-        free(ring.plan)
+    free_plan(ring.plan)
     ring.targets, ring.cells, ring.plan = NULL, NULL, NULL
 
 
@@ -282,7 +193,7 @@ cdef class Agent:
         for kind in range(2):
             self.anchors[following][kind].tick_ns = tick_length(kind) * 1e9
             self.anchors[following][kind].ticks, self.anchors[following][kind].ns = epoch_anchor(kind)
-        # SYNC POINT: anchors. Pairs with the load in batch_of, which is done with the other ones long before the next time.
+        # SYNC POINT: anchors. Pairs with the load in batch_of, done with the others long before the next time.
         SHMTEL_STORE_RELEASE(&self.generation, following)
 
     def set_lag(self, uint64_t offset, Buckets buckets):
@@ -359,55 +270,20 @@ cdef class Agent:
             folds[at].dropped = SHMTEL_LOAD_ACQUIRE(&cell.dropped)
 
     def set_plan(self, uint64_t number, columns, labels, int time_offset, uint64_t time_ns):
-        """The metrics of a ring of records. columns: (offset, kind, size, role, factor, divisor, Buckets) each; labels:
-        (offset, size) each."""
-        cdef Ring *ring = &self.rings[number]
-        cdef Plan *plan
-        cdef uint64_t at
-        if len(columns) > MAX_WIDTH or len(labels) > MAX_LABELS or sum(size for _, size in labels) > KEY:
-            raise ValueError(f"{len(columns)} metrics and {len(labels)} labels are more than a plan holds")
-        plan = <Plan *>calloc(1, sizeof(Plan))
-        if plan == NULL:
-            raise MemoryError()
-        ring.plan, ring.mode = plan, RECORDS
-        plan.width, plan.labels = len(columns), len(labels)
-        plan.time_offset, plan.time_ns = time_offset, time_ns
-        for at, (offset, kind, size, role, factor, divisor, buckets) in enumerate(columns):
-            plan.columns[at].offset, plan.columns[at].kind, plan.columns[at].size = offset, ord(kind), size
-            plan.columns[at].role, plan.columns[at].factor, plan.columns[at].divisor = role, factor, divisor
-            plan.columns[at].bounds = &(<Buckets>buckets).bounds
-        for at, (offset, size) in enumerate(labels):
-            plan.label_offset[at], plan.label_size[at] = offset, size
-            plan.key_size += <uint64_t>size
+        """The metrics of a ring of records, see make_plan. time_offset: -1 for none; time_ns: of the field's unit."""
+        self.rings[number].plan = make_plan(columns, labels, time_offset, time_ns)
+        self.rings[number].mode = RECORDS
 
     def wanted_key(self, uint64_t number) -> bytes:
         """The label fields of the record that a ring of records waits with."""
         cdef Ring *ring = &self.rings[number]
         cdef unsigned char key[KEY]
-        _gather(ring.plan, shmtel_record(&ring.in_, ring.in_.position), key)
+        gather(ring.plan, shmtel_record(&ring.in_, ring.in_.position), key)
         return (<const char *>key)[:ring.plan.key_size]
 
     def add_group(self, uint64_t number, bytes key, offsets, folds):
-        """The series of one set of label values: offset in the state and index of the fold (-1: none), a column each."""
-        cdef Ring *ring = &self.rings[number]
-        cdef Plan *plan = ring.plan
-        cdef uint64_t groups = plan.groups, at
-        cdef int64_t offset
-        plan.keys = <unsigned char *>realloc(plan.keys, (groups + 1) * plan.key_size + 1)
-        plan.series = <Series **>realloc(plan.series, (groups + 1) * plan.width * sizeof(Series *))
-        plan.folds = <uint64_t *>realloc(plan.folds, (groups + 1) * plan.width * 8)
-        if plan.keys == NULL or plan.series == NULL or plan.folds == NULL:
-            raise MemoryError()
-        memcpy(plan.keys + groups * plan.key_size, <const char *>key, plan.key_size)
-        for at in range(plan.width):
-            offset = offsets[at]
-            plan.series[groups * plan.width + at] = NULL if offset < 0 else <Series *>(self.core.base + offset)
-            plan.folds[groups * plan.width + at] = folds[at] + 1
-        plan.groups = groups + 1
-        if plan.groups * 2 > plan.buckets:
-            _rehash(plan)
-        else:
-            _enter(plan, groups)
+        """The series of one set of label values, see _plan.pyx."""
+        add_group(self.rings[number].plan, key, self.core.base, offsets, folds)
 
     def start(self, uint64_t number):
         """Hand a ring to the loop."""
@@ -440,7 +316,7 @@ cdef class Agent:
     def wanting_rings(self) -> list[int]:
         """Numbers of the rings that are the keeper's turn."""
         cdef uint64_t at
-        return [at for at in range(self.high) if self.rings[at].status >= WANT_SERIES and self.rings[at].status != SET_UP]
+        return [at for at in range(self.high) if WANT_SERIES <= self.rings[at].status <= ENDED]
 
     def suspects(self, uint64_t begin, uint64_t count) -> list[int]:
         """Of `count` rings from `begin` on, those whose producer seems to have ended."""
@@ -525,8 +401,8 @@ cdef class Agent:
         cdef uint64_t latest = (batch.now_ns + SECOND) // plan.time_ns  # as in epoch_ns
         while batch.position != end:
             record = batch.records + (batch.position & batch.mask) * batch.record_size
-            _gather(plan, record, key)
-            group = _find(plan, key)
+            gather(plan, record, key)
+            group = find_group(plan, key)
             if group == plan.groups:
                 return NEED_SERIES
             time_ns = batch.now_ns

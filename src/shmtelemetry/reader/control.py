@@ -5,7 +5,7 @@ import os
 
 from .._mapping import Mapping
 from ..errors import ReaderBusyError
-from ..liveness import lock
+from ..liveness import fork_lock, lock
 from ..segment import DIRECTORY
 
 SHOWN = 20  # bytes of the pid in decimal, padded with blanks
@@ -27,6 +27,10 @@ class Control:
 
     def _locked(self, namespace: str) -> Mapping | None:
         """The file, locked and mapped; None if the reader before us removed it meanwhile."""
+        with fork_lock():
+            return self._lock_now(namespace)
+
+    def _lock_now(self, namespace: str) -> Mapping | None:
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             if not lock(fd, 0):
