@@ -340,12 +340,19 @@ def _cgroup_room() -> int | None:
             return None
         with open(f"{folder}/memory.current") as file:
             used = int(file.read())
-        with open(f"{folder}/memory.stat") as file:
-            figures = dict(line.split() for line in file)
-        cache = int(figures.get("active_file", 0)) + int(figures.get("inactive_file", 0))
-        return max(0, int(limit) - max(0, used - cache))
+        return max(0, int(limit) - max(0, used - _page_cache(folder)))
     except (OSError, StopIteration, ValueError):
         return None
+
+
+def _page_cache(folder: str) -> int:
+    """Bytes of a cgroup's page cache, which the kernel gives up before it refuses memory."""
+    try:
+        with open(f"{folder}/memory.stat") as file:
+            figures = dict(line.split() for line in file)
+    except OSError:
+        return 0
+    return int(figures.get("active_file", 0)) + int(figures.get("inactive_file", 0))
 
 
 def attach(name: str, role: int = layout.ROLE_NOBODY) -> Segment:
