@@ -250,7 +250,9 @@ def test_the_largest_capacity_is_no_room_rather_than_a_crash(namespace: str) -> 
         Producer("orders", DTYPE, namespace, capacity=2**32)
 
 
-@pytest.mark.parametrize(("limit", "used", "room"), [("1000000", "999000", 1000), ("5", "9", 0), ("max", "9", None)])
+@pytest.mark.parametrize(
+    ("limit", "used", "room"), [("1000000", "999500", 1000), ("5", "509", 0), ("max", "9", None)]
+)  # of what is used, 500 bytes are page cache
 def test_the_cgroups_limit_is_looked_at_first(
     namespace: str, monkeypatch: pytest.MonkeyPatch, limit: str, used: str, room: int | None
 ) -> None:
@@ -258,6 +260,7 @@ def test_the_cgroups_limit_is_looked_at_first(
         "/proc/self/cgroup": "1:name=x:/y\n0::/jobs/one\n",
         "/sys/fs/cgroup/jobs/one/memory.max": limit,
         "/sys/fs/cgroup/jobs/one/memory.current": used,
+        "/sys/fs/cgroup/jobs/one/memory.stat": "anon 7\nactive_file 200\ninactive_file 300\n",
     }
     monkeypatch.setattr("shmtelemetry.segment.open", lambda path: io.StringIO(files[path]), raising=False)
     if room is None:
