@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import mmap
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
+from unittest import mock
 
 import numpy as np
 
-from shmtelemetry import Producer, Reader, Telemetry
+from shmtelemetry import Producer, Reader, Telemetry, read_state
+from shmtelemetry.aggregate import outside
+from shmtelemetry.aggregate.snapshot import Snapshot
+from shmtelemetry.segment import segment_names
 from tests.kills import BOUNDS, RECORD, SCHEMA
-from tests.stepping import lines_until_end, steps_until_end
+from tests.reading import SHM, state_of
+from tests.stepping import instants, lines_until_end
 
 
 class Witness:
@@ -71,7 +77,7 @@ class Witness:
         for producer, stats in (("p", self.telemetry.stats()), ("r", self.ring.stats())):
             totals = snapshot.producers[producer]
             assert totals.holds
-            assert (totals.attempted, totals.consumed) == (stats.attempted, stats.consumed)
+            assert (totals.attempted, totals.in_ring) == (stats.attempted, 0)
         assert snapshot.producers["p"].dropped["full"] == self._dropped
         assert snapshot.producers["p"].live == snapshot.producers["r"].live == 1
         if "short" in snapshot.producers:
@@ -94,8 +100,12 @@ def witness(namespace: str) -> Iterator[Witness]:
         made.close()
 
 
-def kill_after_instructions(made: Witness, bound: int | None) -> int:
-    """One round in which the reader's loop is killed after so many instructions; returns how many it made."""
+def check_every_instant(made: Witness) -> int:
+    """One round in which the reader's loop is looked at after each instruction that changes shared memory.
+
+    What lies there at such an instant is what a kill would leave, so a copy of it is given to another reader, who must
+    have everything exactly once. Returns how many such instants there were.
+    """
 
     def prepare() -> Callable[[], object]:
         reader = Reader(made.namespace)
@@ -103,14 +113,85 @@ def kill_after_instructions(made: Witness, bound: int | None) -> int:
         return lambda: reader._agent.poll()
 
     made.emit()
-    steps = steps_until_end(prepare, made.emit, bound)
+    instant = -1
+    with _image(made) as image:
+        for instant, step in enumerate(instants(prepare, made.emit, image.look)):
+            try:
+                with image.reader() as reader:
+                    made.check(reader)
+            except AssertionError as error:
+                raise AssertionError(f"after instruction {step}, change {instant} of shared memory") from error
     with Reader(made.namespace) as reader:
         made.check(reader)
-    return steps
+    return instant + 1
 
 
-def kill_at_line(made: Witness, bound: int | None) -> int:
-    """One round in which the reader is killed at a line of its Python; returns how many it made."""
+class Image:
+    """The state and the segments of a namespace, as they are at one instant."""
+
+    def __init__(self, namespace: str) -> None:
+        self.copied = f"{namespace}-image"
+        self._files = [state_of(namespace), *(SHM / name for name in segment_names(namespace))]
+        self._maps = []
+        for path in self._files:
+            with path.open("rb") as file:
+                self._maps.append(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
+        self._seen = [bytes(view) for view in self._maps]
+        self._changes = 0
+
+    def look(self) -> int:
+        """How many different contents there were so far."""
+        for at, view in enumerate(self._maps):
+            if view[:] != self._seen[at]:
+                self._seen[at] = view[:]
+                self._changes += 1
+        return self._changes
+
+    @contextmanager
+    def reader(self) -> Iterator[Reader]:
+        """A reader of a copy, which others have looked at before."""
+        namespace = self._files[0].name.split(".")[1]
+        for path, content in zip(self._files, self._seen, strict=True):
+            (SHM / path.name.replace(f".{namespace}.", f".{self.copied}.")).write_bytes(content)
+        with mock.patch.object(outside, "PATIENCE", 0.0):  # nobody will end what is half done
+            assert_consistent(read_state(self.copied))
+        with Reader(self.copied, ephemeral=True) as reader:
+            yield reader
+
+    def close(self) -> None:
+        for view in self._maps:
+            view.close()
+        for path in SHM.glob(f"shmtel.{self.copied}.*"):
+            path.unlink()
+
+
+def assert_consistent(snapshot: Snapshot) -> None:
+    """Each histogram counts every observation once in each of its two ways."""
+    for name, family in snapshot.families.items():
+        for labels in family.labels if family.counts is not None else ():
+            histogram = snapshot.histogram(name, **dict(zip(family.label_names, labels, strict=True)))
+            others = histogram.zeros + histogram.negatives + histogram.infinities
+            assert int(histogram.exponential.sum()) + others == histogram.count
+            assert (histogram.sum == 0) == (histogram.count == others)
+    assert all(producer.holds for producer in snapshot.producers.values())
+
+
+@contextmanager
+def _image(made: Witness) -> Iterator[Image]:
+    with Reader(made.namespace) as reader:
+        reader.poll()
+    image = Image(made.namespace)
+    try:
+        yield image
+    finally:
+        image.close()
+
+
+def kill_at_line(made: Witness, bound: int | None, module: str = "/shmtelemetry/") -> int:
+    """One round in which the reader is killed at a line of its Python; returns how many it made.
+
+    module: what the names of the modules have in them whose lines count.
+    """
 
     def read() -> None:
         with Reader(made.namespace) as reader:
@@ -118,7 +199,8 @@ def kill_at_line(made: Witness, bound: int | None) -> int:
 
     made.emit()
     made.end_a_producer()
-    lines = lines_until_end(read, "/shmtelemetry/", bound)
+    lines = lines_until_end(read, module, bound)
     with Reader(made.namespace) as reader:
         made.check(reader)
+    assert len(list(segment_names(made.namespace))) == 2
     return lines

@@ -1,4 +1,4 @@
-"""Killing a process after an exact number of its instructions, or of its Python lines."""
+"""Stopping a process after each of its instructions, and killing it before any of its Python lines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import count
 from types import FrameType
 from typing import Any
 
@@ -20,33 +22,36 @@ _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c
 _libc.ptrace.restype = ctypes.c_long
 
 
-def steps_until_end(
-    prepare: Callable[[], Callable[[], object]], meanwhile: Callable[[], object], bound: int | None = None
-) -> int:
-    """Runs `prepare()()` in a forked child; the second call instruction by instruction, and kills it after `bound`.
+def instants(
+    prepare: Callable[[], Callable[[], object]], meanwhile: Callable[[], object], look: Callable[[], object]
+) -> Iterator[int]:
+    """Runs `prepare()()` in a forked child, the second call instruction by instruction.
 
-    meanwhile: what this process does between the two calls.
-
-    Returns how many instructions it made: fewer than `bound` if it came to its end.
+    Stops at each instruction after which `look()` gives something else, and yields how many were made. meanwhile: what
+    this process does between the two calls.
     """
     pid = os.fork()
     if pid == 0:
         _run_stopped(prepare)
-    _, status = os.waitpid(pid, 0)
-    if not os.WIFSTOPPED(status):
-        pytest.skip("this system does not permit ptrace")
-    meanwhile()
-    steps = 0
-    while bound is None or steps < bound:
-        _libc.ptrace(SINGLESTEP, pid, None, None)
+    try:
         _, status = os.waitpid(pid, 0)
         if not os.WIFSTOPPED(status):
-            assert status == 0, f"the child ended with status {status}"
-            return steps
-        steps += 1
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    return steps
+            pytest.skip("this system does not permit ptrace")
+        meanwhile()
+        seen = look()
+        for step in count(1):
+            _libc.ptrace(SINGLESTEP, pid, None, None)
+            _, status = os.waitpid(pid, 0)
+            if not os.WIFSTOPPED(status):
+                break
+            if (now := look()) != seen:
+                seen = now
+                yield step
+        assert status == 0, f"the child ended with status {status}"
+    finally:
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 def _run_stopped(prepare: Callable[[], Callable[[], object]]) -> None:

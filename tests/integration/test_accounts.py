@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from shmtelemetry import Producer, Reader, Schema, Telemetry, field, read_state
+from shmtelemetry import Producer, Reader, Schema, Telemetry, field, layout, read_state
 from shmtelemetry.aggregate.snapshot import ProducerTotals
 from shmtelemetry.segment import segment_names
+from tests.exactness import Image
 from tests.processes import in_child, kill, wait_until
 from tests.reading import read_position, running_reader, talker, the_segment, write_position
 
@@ -192,3 +194,40 @@ def test_a_segment_that_cannot_be_removed_is_drained_once_and_logged_once(
         reader.poll()
         assert reader.snapshot().value("c_total") == 10
         assert not os.path.exists(f"/dev/shm/{name}")
+
+
+def test_a_slot_that_is_used_again_does_not_inherit_the_end_of_the_segment_before(namespace: str) -> None:
+    with Reader(namespace, ephemeral=True) as reader:
+        with Telemetry("first", namespace) as telemetry:
+            telemetry.counter("c").inc()
+        reader.poll()
+        with Producer("second", [("x", "<u8")], namespace, capacity=4) as ring:
+            ring.emit_fields(1)
+            reader.poll()  # records without roles change nothing but their own position
+            image = Image(namespace)
+            with image.reader() as next_one:
+                next_one.poll()
+                totals = next_one.snapshot().producers
+                assert (totals["second"].live, totals["second"].consumed) == (1, 1)
+                assert (totals["first"].live, totals["first"].consumed) == (0, 1)
+            image.close()
+
+
+def test_a_step_that_a_killed_producer_kept_but_could_not_count_any_more_is_in(namespace: str) -> None:
+    def emit_and_die(_asked: object) -> None:
+        telemetry = Telemetry("p", namespace, capacity=2)
+        telemetry.counter("c").inc()
+        segment = telemetry._producer.segment
+        mapping, head = segment.mapping, layout.CATALOGUE_RECORD
+        _, _, metric = head.unpack_from(segment.catalogue())
+        cell = segment.header.catalogue_offset + head.size + metric + head.size
+        with memoryview(mapping) as buffer:
+            buffer[cell + 40 : cell + 48] = struct.pack("=d", 5.0)  # slot[1].value
+        mapping.store(cell, 1)  # steps
+        os._exit(0)
+
+    with talker(emit_and_die) as producer, Reader(namespace, ephemeral=True) as reader:
+        os.waitpid(producer.pid, 0)
+        reader.poll()
+        assert reader.snapshot().value("c_total") == 6
+        assert list(segment_names(namespace)) == []

@@ -81,6 +81,18 @@ def test_cells_are_added_once_however_often_readers_change(namespace: str) -> No
                 assert reader.snapshot().value("c_total") == emitted
 
 
+def test_each_segments_cells_begin_at_nothing_although_its_slot_was_used_before(namespace: str) -> None:
+    with Reader(namespace, ephemeral=True) as reader:
+        for run in range(1, 6):
+            with Telemetry("p", namespace, capacity=2) as telemetry:
+                counter, gauge = telemetry.counter("c"), telemetry.gauge("g")
+                assert all(counter.inc() for _ in range(20))
+                assert gauge.set(run)
+            reader.poll()
+            assert reader.snapshot().value("c_total") == 20 * run
+            assert reader.snapshot().value("g") == run
+
+
 def test_an_older_value_in_a_cell_does_not_replace_a_newer_one_from_the_ring(namespace: str) -> None:
     with Telemetry("p", namespace, capacity=64) as telemetry, Reader(namespace, ephemeral=True) as reader:
         gauge = telemetry.gauge("g")

@@ -89,3 +89,21 @@ def test_series_beyond_the_bound_are_counted_together_and_lose_nothing(
         assert snapshot.value("shmtel_series") <= 10 + 3
     said = Counter("overflow" in message for message in caplog.messages)
     assert said[True] == 2  # once a metric
+
+
+def test_totals_beyond_the_bound_are_invalid_since_together_they_mean_nothing(
+    namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "MAX_SERIES", 5)
+    schema = Schema([("id", "<u4"), ("x", "<u8")], {"id": field("label"), "x": field("total", name="m")})
+    with Reader(namespace, ephemeral=True) as reader, Producer("p", schema, namespace) as ring:
+        for x in (100, 101):
+            for number in range(10):
+                ring.emit_fields(number, x + number)
+        reader.poll()
+        counted = totals(reader)
+        within = [labels for labels in counted if labels != ("overflow",)]
+        assert 0 < len(within) < 10
+        assert all(counted[labels] == 101 + int(labels[0]) for labels in within)
+        assert sum(counted.values()) == sum(counted[labels] for labels in within)
+        assert reader.snapshot().producers["p"].invalid == 2 * (10 - len(within))

@@ -9,6 +9,7 @@ import pytest
 
 from shmtelemetry import Reader, Telemetry
 from shmtelemetry.errors import ReaderBusyError
+from shmtelemetry.liveness import lock
 from tests.processes import child, in_child, kill, wait_until
 from tests.reading import SHM, control_of, running_reader, shown_pid
 
@@ -104,6 +105,36 @@ def test_whatever_a_control_file_says_it_is_only_the_lock_that_counts(namespace:
         control_of(namespace).write_bytes(left)
         with pytest.raises(ReaderBusyError):
             Reader(namespace)
+
+
+def test_whoever_removes_the_control_file_does_not_make_room_for_a_second_reader(namespace: str) -> None:
+    with Reader(namespace, ephemeral=True) as reader, Telemetry("p", namespace) as telemetry:
+        control_of(namespace).unlink()
+        assert busy_pid(namespace) == os.getpid()
+        telemetry.counter("c").inc()
+        reader.poll()
+        assert reader.snapshot().value("c_total") == 1
+    assert not control_of(namespace).exists()
+    Reader(namespace, ephemeral=True).close()
+
+
+def test_a_lock_on_a_file_that_the_reader_before_has_removed_meanwhile_does_not_count(
+    namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = []
+
+    def remove_and_lock(fd: int, byte: int) -> bool:
+        if not locked:
+            control_of(namespace).unlink()
+        locked.append(fd)
+        return lock(fd, byte)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shmtelemetry.reader.control.lock", remove_and_lock)
+        reader = Reader(namespace, ephemeral=True)
+    with reader:
+        assert shown_pid(namespace) == os.getpid()
+        assert busy_pid(namespace) == os.getpid()
 
 
 def test_a_control_file_that_is_a_link_is_not_followed(namespace: str) -> None:

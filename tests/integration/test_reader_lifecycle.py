@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import threading
 
 import pytest
@@ -141,3 +143,23 @@ def test_records_without_roles_are_drained_and_counted(namespace: str) -> None:
         assert reader.poll() == 2
         assert ring.stats().consumed == 2
         assert reader.snapshot().value("shmtel_records_total", producer="p") == 2
+
+
+def test_the_loop_runs_in_a_process_with_thousands_of_descriptors(namespace: str) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2000:
+        pytest.skip("no more descriptors are permitted here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2000), hard))
+    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
+    try:
+        with Reader(namespace, ephemeral=True) as reader:
+            reader.start()
+            for number in range(3):
+                with Telemetry(f"p{number}", namespace, capacity=64) as telemetry:
+                    telemetry.counter("c").inc()
+                    assert reader.catch_up(60.0)
+            assert reader.snapshot().value("c_total") == 3
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shmtelemetry import Reader, Telemetry, read_state
+from shmtelemetry import Producer, Reader, Schema, Telemetry, field, read_state
 from shmtelemetry.aggregate import series
 from shmtelemetry.aggregate.series import HEADER, field_offset
 from shmtelemetry.errors import StateError
@@ -287,6 +287,50 @@ def test_a_state_that_cannot_grow_costs_new_series_and_nothing_else(
         invalid = snapshot.value("shmtel_invalid_records_total", producer="p")
         assert observed + invalid == 4000
         assert snapshot.producers["p"].holds
+
+
+def test_totals_without_memory_for_their_last_values_are_not_counted_at_all(
+    namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roles = {"who": field("label"), "x": field("total", name="m"), "y": field("counter", name="n")}
+    schema = Schema([("who", "<u4"), ("x", "<u8"), ("y", "<u8")], roles)
+
+    def no_room(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with Reader(namespace, ephemeral=True) as reader, Producer("p", schema, namespace, capacity=16384) as ring:
+        reader.poll()
+        for _ in range(2):
+            for who in range(4000):
+                assert ring.emit_fields(who, 10, 1)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "posix_fallocate", no_room)
+            reader.poll()
+        snapshot = reader.snapshot()
+        assert set(snapshot.families["m_total"].values.tolist()) <= {0.0, 10.0}
+        assert snapshot.producers["p"].consumed == 8000
+        assert snapshot.producers["p"].invalid > 0
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_reader_whose_state_somebody_removed_goes_on_with_what_it_has(namespace: str, replaced: bool) -> None:
+    with Reader(namespace, ephemeral=True) as reader, Telemetry("p", namespace) as telemetry:
+        family, counter = telemetry.counter("many", labels=("n",)), telemetry.counter("c")
+        counter.inc()
+        reader.poll()
+        state_of(namespace).unlink()
+        if replaced:
+            state_of(namespace).write_bytes(b"something else")
+        for number in range(5000):
+            family.labels(number).inc()
+        counter.inc()
+        reader.poll()
+        snapshot = reader.snapshot()
+        assert snapshot.value("c_total") == 2
+        assert snapshot.value("shmtel_series_overflow_total") > 0
+        assert snapshot.producers["p"].holds
+        if replaced:
+            assert state_of(namespace).read_bytes() == b"something else"
 
 
 def test_the_files_of_a_namespace_lie_where_everybody_looks(namespace: str) -> None:

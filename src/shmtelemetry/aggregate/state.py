@@ -1,6 +1,7 @@
 """The state of a namespace: the reader's aggregates in shared memory, which outlive the reader."""
 
 import contextlib
+import errno
 import logging
 import os
 import time
@@ -44,18 +45,17 @@ def state_path(directory: str, namespace: str, uid: int) -> Path:
 
 
 class State(View):
-    """The state, opened by the one process that writes it. Creates it, or goes on where the last reader ended.
+    """The state, opened by the one process that writes it. Goes on where the last reader ended.
 
     Raises StateError for a file that is no state of this version.
     """
 
     def __init__(self, namespace: str, path: Path) -> None:
         self.path = path
-        if not path.exists():
-            _create(path)
         fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             super().__init__(namespace, Mapping(fd, check_header(fd, namespace), RESERVE))
+            self._inode = os.fstat(fd).st_ino
         finally:
             os.close(fd)
         self.store = Store(self.mapping)
@@ -102,15 +102,18 @@ class State(View):
     def grow(self) -> None:
         """Make room for more. Raises StateError where /dev/shm has none."""
         size = self.get("size") + max(GROWTH, self.get("size") // 8 // 4096 * 4096)
-        fd = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            os.posix_fallocate(fd, 0, size)
+            fd = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                if os.fstat(fd).st_ino != self._inode:
+                    raise FileNotFoundError(errno.ENOENT, "it was replaced by another file")
+                os.posix_fallocate(fd, 0, size)
+            finally:
+                os.close(fd)
         except OSError as error:
             raise StateError(
                 f"the state of namespace {self.namespace} cannot grow to {size:,} bytes: {error.strerror}"
             ) from error
-        finally:
-            os.close(fd)
         self.mapping.grow(size)
         self._set("size", size)
 
@@ -289,8 +292,10 @@ class State(View):
             self.path.unlink()
 
 
-def _create(path: Path) -> None:
-    """An empty state, which appears under its name complete."""
+def make_state(path: Path) -> None:
+    """An empty state, if there is none; it appears under its name complete. Raises StateError without room for it."""
+    if path.exists():
+        return
     header = np.zeros((), HEADER)
     header["magic"], header["version"], header["byte_order"] = layout.MAGIC, layout.VERSION, BYTE_ORDER
     header["uuid"], header["created_ns"] = np.void(os.urandom(16)), time.time_ns()

@@ -170,14 +170,15 @@ class View:
     def _accounts(self) -> tuple[np.ndarray, np.ndarray]:
         """Slots and names of one moment: when a segment ends, its figures move from the one to the other."""
         deadline = time.monotonic() + self._patience
-        while time.monotonic() < deadline:
+        while True:
             # SYNC POINT: name. Pairs with fold_slot.
             names = self.entries(NAMES)
             slots = self.entries(SLOTS)
             if not np.any(names["mark"] & 1) and names.tobytes() == self.entries(NAMES).tobytes():
                 return slots, names
+            if time.monotonic() >= deadline:
+                raise UnrestError(self.namespace)
             time.sleep(0.0002)
-        raise UnrestError(self.namespace)
 
     def _made_of(self, copied: Bytes, retired: int, distributions: bool) -> Snapshot:
         header = np.frombuffer(self.block(0, HEADER.itemsize), HEADER)[0]

@@ -62,7 +62,7 @@ cdef extern from *:
 cdef enum:
     MAX_RINGS = 65536
     BATCH = 4096           # records between two releases
-    SCAN = 128             # rings among which new activity is looked for in one turn
+    SCAN = 32              # rings among which new activity is looked for in one turn
     NEAR = 8               # rings between the prefetch of a position and its use
 
 cpdef enum Status:
@@ -439,7 +439,7 @@ cdef class Agent:
         steps = slot.coalesced + slot.dropped_full
         if steps == ring.seen:
             return False
-        if self.fold_cells(ring):
+        if self.fold_cells(ring) and not self.has_definitions(ring):
             ring.seen = steps
         return True
 

@@ -7,7 +7,7 @@ from ..aggregate._kernels import Buckets
 from ..aggregate.series import FOLD, KINDS, SERIES_TABLE, SLOTS
 from ..aggregate.state import State
 from ..aggregate.view import decode_labels
-from ..errors import SegmentError
+from ..errors import SegmentError, StateError
 from ..liveness import Process
 from ..schema import SAMPLE, SECONDS_PER, Metric, Schema
 from ..segment import Segment
@@ -86,13 +86,20 @@ class Attachment:
                 cells.append(self._learned + at + layout.CATALOGUE_RECORD.size)
                 buckets.append(bounds)
             at += size
+        self._ensure_folds(self._series + len(offsets))
         if offsets:
-            self._state.ensure_folds(self.slot, self._series + len(offsets))
             self._agent.set_targets(self.number, offsets, cells, buckets)
         self._metrics = metrics
         self._learned += at
         self._series += len(offsets)
         self._agent.set_learned(self.number, self._learned)
+
+    def _ensure_folds(self, count: int) -> None:
+        """Without memory for them records are counted all the same, and cells wait until there is."""
+        try:
+            self._state.ensure_folds(self.slot, count)
+        except StateError as error:
+            self._state.warn_once("folds", f"steps that meet a full ring stay in their cells: {error}")
 
     def _place(self, payload: bytes, metrics: list[int | None]) -> tuple[int, Buckets]:
         """(offset of the series in the state or -1, bounds) for a series record."""
@@ -204,17 +211,25 @@ class RecordPlan:
             self._state.series_number(metric, self._state.part_of(metric, labels, self._segment.producer, header.uuid))
             for metric in self._metrics
         ]
-        folds = [
-            self._fold(slot, at) if total and at >= 0 else -1 for at, total in zip(series, self._totals, strict=True)
-        ]
+        folds = [-1] * len(series)
+        for column, total in enumerate(self._totals):
+            if total and series[column] >= 0:
+                folds[column] = self._fold(slot, series[column], labels)
+                if folds[column] < 0:  # without a last value of its own it would count everything again
+                    series[column] = -1
         offsets = [self._state.place(SERIES_TABLE, at) if at >= 0 else -1 for at in series]
         agent.add_group(number, key, offsets, folds)
 
-    def _fold(self, slot: int, series: int) -> int:
-        """The index of the fold that keeps a cumulative column's last value of one series."""
+    def _fold(self, slot: int, series: int, labels: tuple[str, ...]) -> int:
+        """Index of the fold with a cumulative column's last value; -1 for an overflow series, and without memory."""
+        if self._state.series[series][1] != labels:
+            return -1
         known = self._known_folds.get(series)
         if known is None:
-            self._state.ensure_folds(slot, self._folds + 1)
+            try:
+                self._state.ensure_folds(slot, self._folds + 1)
+            except StateError:
+                return -1
             offset = int(self._state.entry(SLOTS, slot)["folds"]) + self._folds * FOLD.itemsize
             self._state.mapping.store(offset, series + 1)
             known = self._known_folds[series] = self._folds

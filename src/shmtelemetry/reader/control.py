@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+from pathlib import Path
 
 from .._mapping import Mapping
+from ..aggregate.series import HEADER, field_offset
 from ..errors import ReaderBusyError
 from ..liveness import fork_lock, lock
 from ..segment import DIRECTORY
@@ -24,6 +26,22 @@ class Control:
         while mapping is None:
             mapping = self._locked(namespace)
         self._mapping = mapping
+        self._held: Mapping | None = None
+
+    def hold(self, state: Path, namespace: str) -> None:
+        """Lock the state as well: somebody may remove the namespace's own file, whose lock would keep nobody out then.
+
+        Raises ReaderBusyError naming the process that has it.
+        """
+        with fork_lock():
+            fd = os.open(state, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                if not lock(fd, 0):
+                    pid = os.pread(fd, 8, field_offset(HEADER, "reader_pid"))
+                    raise ReaderBusyError(f"the state of namespace {namespace}", int.from_bytes(pid, "little"))
+                self._held = Mapping(fd, 1)
+            finally:
+                os.close(fd)
 
     def _locked(self, namespace: str) -> Mapping | None:
         """The file, locked and mapped; None if the reader before us removed it meanwhile."""
@@ -35,23 +53,27 @@ class Control:
         try:
             if not lock(fd, 0):
                 raise ReaderBusyError(f"namespace {namespace}", _shown_pid(fd))
-            if not self._is_current(fd):
+            self._inode = os.fstat(fd).st_ino
+            if not self._is_current():
                 return None
             os.pwrite(fd, str(os.getpid()).encode().ljust(SHOWN), 0)
             return Mapping(fd, SHOWN)
         finally:
             os.close(fd)
 
-    def _is_current(self, fd: int) -> bool:
+    def _is_current(self) -> bool:
         try:
-            return os.stat(self.path, follow_symlinks=False).st_ino == os.fstat(fd).st_ino
+            return os.stat(self.path, follow_symlinks=False).st_ino == self._inode
         except FileNotFoundError:
             return False
 
     def close(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
+        if self._is_current():
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)
         self._mapping.close()
+        if self._held is not None:
+            self._held.close()
 
 
 def _shown_pid(fd: int) -> int:

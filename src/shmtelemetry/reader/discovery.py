@@ -5,7 +5,7 @@ import time
 
 from ..segment import DIRECTORY, segment_names
 
-SHARE = 50  # a look at the directory may take one 50th of the time at most, however many files there are
+SHARE = 200  # a look at the directory may take one 200th of the time at most, however many files there are
 RETRY = 1.0  # seconds after which segments that somebody else consumes are tried again
 
 

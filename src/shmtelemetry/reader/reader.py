@@ -17,7 +17,7 @@ from ..aggregate._kernels import Buckets
 from ..aggregate.outside import read_view
 from ..aggregate.series import SERIES_TABLE
 from ..aggregate.snapshot import Snapshot
-from ..aggregate.state import State, state_path
+from ..aggregate.state import State, make_state, state_path
 from ..aggregate.view import View
 from ..segment import DIRECTORY, check_name
 from ._agent import Agent
@@ -28,7 +28,7 @@ logger = logging.getLogger("shmtelemetry")
 
 LONGEST_SLEEP = 0.004  # seconds; at most 1 ms of it while anything was active in the last second
 KEEPER_PERIOD = 0.1
-CHECKS = 20  # rings whose locks are tried in one period; a ring that was closed is noticed by the loop
+CHECKS = 10  # rings whose locks are tried in one period; a ring that was closed is noticed by the loop
 TURNING = 2.0  # seconds without a turn after which the loop is not healthy
 
 
@@ -62,7 +62,10 @@ class Reader:
             raise
 
     def _open(self, namespace: str, interval: float) -> None:
-        self._state = State(namespace, state_path(DIRECTORY, namespace, os.geteuid()))
+        path = state_path(DIRECTORY, namespace, os.geteuid())
+        make_state(path)
+        self._control.hold(path, namespace)
+        self._state = State(namespace, path)
         self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._agent = Agent(self._state.store, self._eventfd, int(interval * 1e9))
         lag = self._state.place(SERIES_TABLE, self._state.lag)
