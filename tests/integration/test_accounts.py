@@ -214,9 +214,10 @@ def test_a_slot_that_is_used_again_does_not_inherit_the_end_of_the_segment_befor
 
 
 def test_a_step_that_a_killed_producer_kept_but_could_not_count_any_more_is_in(namespace: str) -> None:
-    def emit_and_die(_asked: object) -> None:
+    def emit_and_die(asked: Callable[[], bool]) -> None:
         telemetry = Telemetry("p", namespace, capacity=2)
         telemetry.counter("c").inc()
+        wait_until(asked, "the reader knows the series")
         segment = telemetry._producer.segment
         mapping, head = segment.mapping, layout.CATALOGUE_RECORD
         _, _, metric = head.unpack_from(segment.catalogue())
@@ -226,7 +227,13 @@ def test_a_step_that_a_killed_producer_kept_but_could_not_count_any_more_is_in(n
         mapping.store(cell, 1)  # steps
         os._exit(0)
 
-    with talker(emit_and_die) as producer, Reader(namespace, ephemeral=True) as reader:
+    with Reader(namespace, ephemeral=True) as reader, talker(emit_and_die) as producer:
+        segment = the_segment(namespace)
+        wait_until(lambda: write_position(segment) == 1, "it emits")
+        segment.close()
+        reader.poll()
+        assert reader.snapshot().value("c_total") == 1
+        producer.ask()
         os.waitpid(producer.pid, 0)
         reader.poll()
         assert reader.snapshot().value("c_total") == 6

@@ -61,6 +61,21 @@ def test_so_is_what_a_full_ring_kept_in_cells(namespace: str) -> None:
             assert snapshot.value(f"late_{number}_total") == 1
 
 
+def test_cells_of_series_that_nobody_has_looked_up_yet_are_not_taken_for_counted(namespace: str) -> None:
+    with Reader(namespace, ephemeral=True) as reader, Telemetry("p", namespace, capacity=2) as telemetry:
+        counter = telemetry.counter("c")
+        counter.inc()
+        reader.poll()
+        assert all(counter.inc() for _ in range(3))
+        telemetry.counter("late").inc()
+        published = reader._agent.published()
+        reader._agent.poll()  # a turn without the keeper
+        assert reader._agent.behind(published) != []
+        reader.poll()
+        assert reader._agent.behind(published) == []
+        assert reader.snapshot().value("late_total") == 1
+
+
 @pytest.mark.slow
 def test_so_is_a_record_in_one_of_thousands_of_idle_rings(namespace: str) -> None:
     schema = Schema([("x", "<u8")], {"x": field("counter", name="m")})

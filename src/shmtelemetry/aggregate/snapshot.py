@@ -16,6 +16,21 @@ Labels = tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Exemplar:
+    """A reference, such as a trace's id, to one observation of a series: the newest of its bucket.
+
+    series: index in Family.labels. bucket: index in metric.buckets, len(metric.buckets) for the last one; 0 of a counter.
+    time_ns: nanoseconds since the epoch.
+    """
+
+    series: int
+    bucket: int
+    labels: tuple[tuple[str, str], ...]
+    value: float
+    time_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Family:
     """All series of one metric.
 
@@ -23,6 +38,7 @@ class Family:
     same object as in the snapshot before if no series came or went. values: f8 (n,): total of a counter, value of a
     gauge, sum of a histogram. created: f8 (n,), seconds since the epoch. counts: u8 (n, len(metric.buckets) + 1), how
     many observations fell into each classic bucket alone, the last one up to infinity; None but for histograms.
+    exemplars: of counters and histograms, in order of (series, bucket).
     """
 
     metric: Metric
@@ -31,6 +47,7 @@ class Family:
     values: Floats
     created: Floats
     counts: Counts | None = None
+    exemplars: tuple[Exemplar, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
