@@ -14,7 +14,7 @@ from ._state cimport (
     COMPILER_BARRIER, COUNTER, DIRECTORY_STEP, DONE, GAUGE, HISTOGRAM, NEED_SERIES, NEED_SPACE, PAGE_BUCKETS,
     SHMTEL_FENCE_RELEASE, SHMTEL_STORE_RELAXED, SHMTEL_STORE_RELEASE, SHMTEL_UNLIKELY, TOTAL, Batch, Bounds, Column,
     Core, Fold, Name, Outcome, Series, Slot, Step, Target, allocate, apply_step, begin_change, begin_run, bits_of,
-    commit, end_change, end_run, next_step, offset_of, seal, stage,
+    commit, end_change, end_run, next_step, note_maximum, offset_of, seal, stage,
 )
 
 cdef extern from "shmtelemetry.h" nogil:
@@ -199,6 +199,7 @@ cdef inline uint64_t stage_histogram(Core *core, Step *step, uint64_t count, Ser
     if value > series.maximum:
         stage(core, step, count, &series.maximum, bits_of(value))
         count += 1
+    note_maximum(series, value)
     return count
 
 
@@ -217,6 +218,7 @@ cdef inline void apply_observation(Core *core, Series *series, uint64_t *bucket,
     SHMTEL_STORE_RELAXED(bucket, count)
     SHMTEL_STORE_RELAXED(classic, raised)
     SHMTEL_STORE_RELAXED(<uint64_t *>&series.value, total)
+    note_maximum(series, value)
     # SYNC POINT: series.
     SHMTEL_STORE_RELEASE(&series.mark, mark + 2)
 

@@ -88,7 +88,7 @@ cdef struct Series:              # three cache lines; what an observation needs 
     uint64_t classic             # offset of len(buckets) + 1 counts
     uint32_t metric
     uint32_t kind
-    uint64_t time_ns             # of a gauge's value
+    uint64_t time_ns             # of a gauge's value; of a histogram the maximum of its second, see note_maximum
     uint32_t first_directory[DIRECTORY_STEP]
     uint64_t zeros
     uint64_t negatives
@@ -202,6 +202,17 @@ cdef inline uint64_t bits_of(double value) noexcept nogil:
 
 cdef inline uint64_t offset_of(Core *core, const void *place) noexcept nogil:
     return <uint64_t>(<const unsigned char *>place - core.base)
+
+
+cdef inline void note_maximum(Series *series, double value) noexcept nogil:
+    """Keep the largest value since the keeper last took it, see _seconds.pyx. Not in the log: windows end with a reader.
+
+    Within a change of the series or before it, so that whoever sees the counts sees this too.
+    """
+    cdef double largest
+    memcpy(&largest, &series.time_ns, 8)
+    if value > largest:
+        SHMTEL_STORE_RELAXED(&series.time_ns, bits_of(value))
 
 
 # ---- memory ----

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .parts import UUID_LENGTH
-from .series import BLOCK, PAGE_BUCKETS, SERIES, SERIES_TABLE, field_offset
+from .series import BLOCK, PAGE_BUCKETS, SERIES, SERIES_TABLE, field_offset, first_time
 
 if TYPE_CHECKING:
     from .state import State
@@ -110,8 +110,9 @@ class Lives:
             self._state.write(at, bytes(8 * PAGE_BUCKETS))
         if length := self._state.classic_length(int(entry["metric"])):
             self._state.write(int(entry["classic"]), bytes(8 * length))
-        for field in ("value", "time_ns", "zeros", "negatives", "infinities", "dropped"):
+        for field in ("value", "zeros", "negatives", "infinities", "dropped"):
             self._set(number, field, 0)
+        self._set(number, "time_ns", first_time(entry["kind"]))
         for field, value in (("minimum", np.inf), ("maximum", -np.inf)):
             self._set(number, field, int(np.float64(value).view(np.uint64)))
         self._set(number, "created_ns", time.time_ns())

@@ -98,6 +98,10 @@ class State(View):
     def _set(self, field: str, value: int) -> None:
         self.mapping.store(field_offset(HEADER, field), value)
 
+    @property
+    def uuid(self) -> bytes:
+        return self.block(field_offset(HEADER, "uuid"), 16)
+
     def count(self, field: str) -> None:
         self._set(field, self.get(field) + 1)
 
@@ -213,6 +217,7 @@ class State(View):
         entry = np.zeros((), SERIES)
         entry["minimum"], entry["maximum"] = np.inf, -np.inf
         entry["metric"], entry["kind"] = metric, layout.KINDS[self.metrics[metric].kind]
+        entry["time_ns"] = layout.first_time(entry["kind"])
         entry["created_ns"] = time.time_ns()
         entry["definition"] = self._stored(encode_labels(labels))
         entry["classic"] = self.allocate(8 * length) if (length := self.classic_length(metric)) else 0

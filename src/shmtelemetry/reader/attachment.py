@@ -266,7 +266,7 @@ class RecordPlan:
 
     def install(self, agent: Agent, number: int) -> None:
         labels = [(offset, item.itemsize) for _, item, offset in self._labels]
-        agent.set_plan(number, self.columns, labels, self._time_offset, self._time_ns)
+        agent.set_plan(number, self.columns, self._metrics, labels, self._time_offset, self._time_ns)
 
     def restore(self, slot: int) -> None:
         """Nothing but the totals' last values has to survive a reader: their folds name their series."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from .._mapping import Mapping
+from ..aggregate.seconds import remove, windows_path
 from ..aggregate.series import HEADER, field_offset
 from ..errors import ReaderBusyError
 from ..liveness import fork_lock, is_locked, lock, share
@@ -166,6 +167,7 @@ class Membership:
             try:
                 last = lock(fd, LOCK_MEMBERS) and lock(fd, LOCK_READER)
                 if last:
+                    remove(windows_path(self._state))
                     os.unlink(self._state)
                 return last
             finally:

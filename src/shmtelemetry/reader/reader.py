@@ -45,6 +45,8 @@ class Reader:
     ephemeral: remove the state at the end, else the next reader goes on with the totals; with standby, the last of the
     processes that share it removes it. interval: longest sleep between turns in seconds, by default 1 ms with traffic
     and 4 ms without. gauge_ttl: seconds until a gauge expires that no living producer has, math.inf for never.
+    windows: whether to keep what Snapshot.window needs: what each series gained in each of the last 60 seconds, in at
+    most 64 MiB of shared memory.
     """
 
     def __init__(
@@ -55,13 +57,14 @@ class Reader:
         ephemeral: bool = False,
         interval: float | None = None,
         gauge_ttl: float = GAUGE_TTL,
+        windows: bool = True,
     ) -> None:
         self.namespace, self.ephemeral, self.standby = check_name("namespace", namespace), ephemeral, standby
         if interval is not None and not 0 < interval < 1:
             raise ValueError(f"interval {interval!r}: expected more than 0 and less than 1 second")
         if not gauge_ttl >= 0:
             raise ValueError(f"gauge_ttl {gauge_ttl!r}: expected 0 or more seconds")
-        self._settings = interval or LONGEST_SLEEP, gauge_ttl
+        self._settings = interval or LONGEST_SLEEP, gauge_ttl, windows
         self._path = state_path(DIRECTORY, namespace, os.geteuid())
         self._pid, self._closed = os.getpid(), False
         self._drained = 0

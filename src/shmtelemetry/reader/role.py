@@ -12,6 +12,7 @@ import threading
 import time
 
 from ..aggregate._kernels import Buckets
+from ..aggregate.seconds import Recorder, remove, windows_path
 from ..aggregate.series import SERIES_TABLE
 from ..aggregate.snapshot import Snapshot
 from ..aggregate.state import GAUGE_TTL, State, make_state, state_path
@@ -33,20 +34,23 @@ PATIENCE = 0.05  # seconds for which others who ask are served, as long as they 
 class Role:
     """The namespace's lock, its state, and the loop that drains into it.
 
-    interval: longest sleep in seconds. gauge_ttl: seconds until a gauge expires that no living producer has.
+    interval: longest sleep in seconds. gauge_ttl: seconds until a gauge expires that no living producer has. windows:
+    whether to keep what series gained in each of the last seconds.
 
     Raises ReaderBusyError naming the process that has the lock, StateError for a state that cannot be used.
     """
 
-    def __init__(self, namespace: str, interval: float = LONGEST_SLEEP, gauge_ttl: float = GAUGE_TTL) -> None:
+    def __init__(
+        self, namespace: str, interval: float = LONGEST_SLEEP, gauge_ttl: float = GAUGE_TTL, windows: bool = True
+    ) -> None:
         self._control = Control(namespace)
         try:
-            self._open(namespace, interval, gauge_ttl)
+            self._open(namespace, interval, gauge_ttl, windows)
         except BaseException:
             self._control.close()
             raise
 
-    def _open(self, namespace: str, interval: float, gauge_ttl: float) -> None:
+    def _open(self, namespace: str, interval: float, gauge_ttl: float, windows: bool) -> None:
         path = state_path(DIRECTORY, namespace, os.geteuid())
         make_state(path)
         self._control.hold(path, namespace)
@@ -56,7 +60,10 @@ class Role:
         lag = self._state.place(SERIES_TABLE, self._state.lag)
         self._agent.set_lag(lag, Buckets(self._state.metrics[0].buckets))
         self._keeper = Keeper(namespace, self._state, self._agent)
-        self._view, self._view_lock = View(namespace, self._state.mapping), threading.Lock()
+        seconds = windows_path(path)
+        remove(seconds)  # those of a reader that was killed
+        self._recorder = Recorder(seconds, self._state.store, self._state.uuid) if windows else None
+        self._view, self._view_lock = View(namespace, self._state.mapping, seconds=seconds), threading.Lock()
         self._keeping = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._stopping = False
@@ -81,6 +88,7 @@ class Role:
             while self._keeper.serve():
                 drained += self._agent.poll()
             self._agent.look()
+            self._take_second()
             return int(drained)
 
     def start(self) -> None:
@@ -107,6 +115,7 @@ class Role:
                     if time.monotonic() - checked >= KEEPER_PERIOD:
                         self._keeper.check(CHECKS)
                         checked = time.monotonic()
+                self._take_second()
                 now = time.monotonic()
                 if now - calibrated >= 1.0:
                     self._agent.calibrate()
@@ -114,9 +123,13 @@ class Role:
             except Exception:
                 logger.exception("the reader goes on after an error")
                 time.sleep(KEEPER_PERIOD)
-            self._wakeful.poll(KEEPER_PERIOD * 1000)
+            self._wakeful.poll(1000 * min(KEEPER_PERIOD, self._recorder.due if self._recorder else KEEPER_PERIOD))
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._eventfd)
+
+    def _take_second(self) -> None:
+        if self._recorder is not None and not self._recorder.due:
+            self._recorder.take(self._agent.losses())
 
     def _serve(self) -> None:
         """Take what others wait for."""
@@ -208,6 +221,8 @@ class Role:
         finally:
             with self._keeping, self._view_lock:
                 self._keeper.release()
+                if self._recorder is not None:
+                    self._recorder.close()
                 if remove:
                     self._state.unlink()
                 self._drained = self.records
