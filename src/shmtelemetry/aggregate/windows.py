@@ -111,9 +111,10 @@ class Windows:
             places = np.searchsorted(self._active, numbers)
             places[places == len(self._active)] = 0
             series = np.flatnonzero(self._active[places] == numbers)
-            if len(series) and families[name].metric.kind != "gauge":
+            family = families.get(name)
+            if len(series) and family is not None and family.metric.kind != "gauge":
                 of_records = np.array([share.get(metric, 1.0) for share in shares])
-                yield self._family(families[name], series, places[series], lengths, of_records)
+                yield self._family(family, series, places[series], lengths, of_records)
 
     def _family(
         self, family: Family, series: npt.NDArray[np.int64], at: npt.NDArray[np.int64], lengths: Floats, shares: Floats

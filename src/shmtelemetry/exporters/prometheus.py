@@ -8,18 +8,19 @@ https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.
 import math
 import threading
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..aggregate.snapshot import Family, Labels, Snapshot
 from ..schema import Metric
-from ._text import FamilyLines, compose, go_string
+from ._text import FamilyLines, GridLines, Joined, compose, go_string
+from .windows import Grid, grids
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-_Section = bytes | tuple[FamilyLines, bool, bool]
+_Section = bytes | tuple[FamilyLines, bool, bool] | GridLines
 
 
 def expose(snapshot: Snapshot, openmetrics: bool = False) -> bytes:
@@ -46,6 +47,10 @@ class Exposition:
                 if names is None or not sample_names(family.metric).isdisjoint(names):
                     has_created = family.metric.kind != "gauge" and bool(family.created.any())
                     sections += self._written_of(family).sections(openmetrics, has_created)
+            taken = frozenset().union(*(sample_names(family.metric) for family in snapshot.families.values()))
+            for grid in grids(snapshot, taken):
+                if names is None or grid.metric.name in names:
+                    sections += self._written_of(grid.family).grid_sections(grid)
             return compose([*sections, b"# EOF\n"] if openmetrics else sections)
 
     def _forget_all_but(self, snapshot: Snapshot) -> None:
@@ -90,6 +95,7 @@ class _Written:
     text_head: bytes
     text_created_head: bytes
     openmetrics_head: bytes
+    beginnings: list[Joined] = field(default_factory=list)  # of the labels of a grid's lines, once they were needed
 
     def stands_for(self, family: Family) -> bool:
         same_labels = self.labels is family.labels or self.labels == family.labels
@@ -105,6 +111,20 @@ class _Written:
         if has_created:  # a gauge of its own, since the old format knows no created samples
             yield self.text_created_head
             yield self.lines, False, True
+
+
+    def grid_sections(self, grid: Grid) -> Iterator[_Section]:
+        if not self.beginnings:
+            texts = _label_texts(self.label_names, self.labels)
+            self.beginnings.append(Joined([_encode(f"{{{''.join(item + ',' for item in text)}") for text in texts]))
+        columns = [
+            ",".join(f'{name}="{value}"' for name, value in zip(grid.label_names, column, strict=True))
+            for column in grid.columns
+        ]
+        ends = Joined([_encode(f"{column}}} ") for column in columns])
+        name = _encode(grid.metric.name)
+        yield b"# HELP %b %b\n# TYPE %b gauge\n" % (name, _encode(grid.metric.help), name)
+        yield GridLines(name, self.beginnings[0], grid.series, ends, grid.values, grid.rounded)
 
 
 def sample_names(metric: Metric) -> frozenset[str]:
