@@ -38,9 +38,9 @@ class Sidecar:
         """Where the server listens, without a path."""
         return self._server.url
 
-    def _snapshot(self) -> Snapshot:
+    def _snapshot(self, distributions: bool) -> Snapshot:
         self.reader.catch_up(CATCH_UP_SECONDS)
-        return self.reader.snapshot(distributions=False)
+        return self.reader.snapshot(distributions)
 
     def _health(self) -> Health:
         details = {"namespace": self.reader.namespace, "records": self.reader.records}

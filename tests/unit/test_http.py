@@ -39,7 +39,7 @@ class Served:
         self.server = MetricsServer(listen, self.snapshot, lambda: self.healthy, insecure=insecure)
         self.host, _, self.port = self.server.url.removeprefix("http://").rpartition(":")
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, distributions: bool) -> Snapshot:
         self.asked.set()
         assert self.before_snapshot.wait(10)
         if self.failing:
