@@ -1,23 +1,24 @@
 """The types of io.prometheus.client, made by the official protobuf runtime, and what they read.
 
 Names, numbers and types of the fields: https://github.com/prometheus/client_model/blob/v0.6.2/io/prometheus/client/metrics.proto
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, proto, timestamp_pb2
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as FieldType
-from google.protobuf.internal.decoder import _DecodeVarint32
 
 PACKAGE = "io.prometheus.client"
 FIELDS = {
     "LabelPair": "1 string name, 2 string value",
     "Gauge": "1 double value",
     "Counter": "1 double value, 2 Exemplar exemplar, 3 Timestamp created_timestamp",
-    "Histogram": "1 uint64 sample_count, 2 double sample_sum, 3 Bucket* bucket, 5 sint32 schema, 6 double zero_threshold, "
-    "7 uint64 zero_count, 9 BucketSpan* negative_span, 10 sint64* negative_delta, 12 BucketSpan* positive_span, "
+    "Histogram": "1 uint64 sample_count, 2 double sample_sum, 3 Bucket* bucket, 5 sint32 schema, "
+    "6 double zero_threshold, 7 uint64 zero_count, 9 BucketSpan* negative_span, 10 sint64* negative_delta, "
+    "12 BucketSpan* positive_span, "
     "13 sint64* positive_delta, 15 Timestamp created_timestamp, 16 Exemplar* exemplars",
     "Bucket": "1 uint64 cumulative_count, 2 double upper_bound, 3 Exemplar exemplar",
     "BucketSpan": "1 sint32 offset, 2 uint32 length",
@@ -59,13 +60,9 @@ MetricFamily = _types()
 
 def read_delimited(body: bytes) -> list[Any]:
     """The families of an exposition. Raises what the runtime raises for bytes that are none."""
-    families, at = [], 0
-    while at < len(body):
-        length, at = _DecodeVarint32(body, at)
-        family = MetricFamily.FromString(body[at : at + length])
-        assert len(body) - at >= length, "the last message is cut off"
+    stream, families = BytesIO(body), []
+    while (family := proto.parse_length_prefixed(MetricFamily, stream)) is not None:
         families.append(family)
-        at += length
     return families
 
 

@@ -62,7 +62,8 @@ def prometheus(
 ) -> Iterator[Prometheus]:
     """A server that scrapes these ten times a second, beginning some 5 s after its start. Its data is in `folder`.
 
-    urls: up to the path. program: its name, or a path. features: what is given to --enable-feature. job: a line of the job's configuration.
+    urls: up to the path. program: its name, or where it is. features: what is given to --enable-feature. job: a line of
+    the job's configuration.
     """
     targets = ", ".join(f'"{url.removeprefix("http://")}"' for url in urls)
     folder.mkdir(exist_ok=True)

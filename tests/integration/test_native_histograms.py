@@ -193,9 +193,7 @@ def test_counters_begin_at_zero_when_they_were_created(stored: Stored) -> None:
 
 
 @pytest.mark.parametrize(("metric", "wanted"), [("fill_latency_seconds", LATENCIES), ("fills_total", [FILLS])])
-def test_exemplars_are_stored_with_labels_values_and_times(
-    stored: Stored, metric: str, wanted: list[Exemplar]
-) -> None:
+def test_exemplars_are_stored_with_labels_values_and_times(stored: Stored, metric: str, wanted: list[Exemplar]) -> None:
     parameters = {"query": metric, "start": str(NOW // 10**9 - 1), "end": str(time.time() + 60)}
     (series,) = wait_until(
         lambda: stored.servers["newest native"].get("/api/v1/query_exemplars", **parameters), "the exemplars are there"

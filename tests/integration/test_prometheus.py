@@ -44,6 +44,7 @@ print(json.dumps({
 sys.stdin.read()
 """
 
+
 @contextmanager
 def producer(name: str, namespace: str, records: int) -> Iterator[dict[str, int]]:
     """A process that emits, and its accounting when it has; it lives as long as the block."""

@@ -115,9 +115,9 @@ class HistogramValue:
 class Distributions:
     """The distributions of all n series of a histogram family, in the order of Family.labels, in flat arrays.
 
-    begin: i8 (n + 1,): the buckets of series i that are not empty are begin[i]:begin[i + 1] of the two arrays that follow.
-    indices: i4, in order, and counts: u8; buckets are those of HistogramValue. zeros, negatives, infinities: u8 (n,), how
-    many observations were 0 or subnormal, below, and +Inf; count = zeros + negatives + infinities + sum of counts.
+    begin: i8 (n + 1,): the buckets of series i that are not empty are begin[i]:begin[i + 1] of the next two arrays.
+    indices: i4, in order, and counts: u8; buckets are those of HistogramValue. zeros, negatives, infinities: u8 (n,),
+    how many observations were 0 or subnormal, below, and +Inf; a series' count is the sum of these and of its counts.
     minima, maxima: f8 (n,), inf and -inf where nothing was observed.
     """
 

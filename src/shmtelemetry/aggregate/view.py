@@ -204,9 +204,7 @@ class View:
             return distributions_of(entries[numbers[number_of(name)]], copied)
 
         taken_ns = time.time_ns()
-        return Snapshot(
-            self.namespace, taken_ns, families, producers, histogram, all_of if distributions else None
-        )
+        return Snapshot(self.namespace, taken_ns, families, producers, histogram, all_of if distributions else None)
 
     def _group(self, entries: np.ndarray, retired: int) -> None:
         """Find the exposed series of each metric, unless they are those of the last time."""

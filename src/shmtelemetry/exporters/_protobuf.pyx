@@ -2,8 +2,8 @@
 
 Fields: https://github.com/prometheus/client_model/blob/v0.6.2/io/prometheus/client/metrics.proto, wire format:
 https://protobuf.dev/programming-guides/encoding/. A message has its length before it, so everything is written from the
-end of its room to the beginning: the length is known by then, and nothing is measured before or moved afterwards. That is
-why the last field of a message stands first in its function.
+end of its room to the beginning: the length is known by then, and nothing is measured before or moved afterwards.
+That is why the last field of a message stands first in its function.
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
