@@ -128,9 +128,9 @@ def families(header: np.void, found: Mapping[str, ProducerTotals]) -> Iterator[t
     yield _family(
         "counter",
         "shmtel_series_overflow_total",
-        "Series beyond the bound, counted in overflow series.",
+        "Label sets beyond the bound, counted in overflow series.",
         (),
-        {(): int(header["overflowed"])},
+        {(): int(header["beyond"]) + int(header["overflowed"])},
     )
     yield _family(
         "counter",

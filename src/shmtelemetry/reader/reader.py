@@ -17,7 +17,7 @@ from ..aggregate._kernels import Buckets
 from ..aggregate.outside import read_view
 from ..aggregate.series import SERIES_TABLE
 from ..aggregate.snapshot import Snapshot
-from ..aggregate.state import State, make_state, state_path
+from ..aggregate.state import MAX_SERIES, State, make_state, state_path
 from ..aggregate.view import View
 from ..segment import DIRECTORY, check_name
 from ._agent import Agent
@@ -45,14 +45,27 @@ class Reader:
     """Drains all rings of a namespace into its state.
 
     ephemeral: remove the state at the end, else the next reader goes on with the totals. interval: longest sleep
-    between turns in seconds, by default 1 ms with traffic and 4 ms without. One reader a namespace and user: raises
-    ReaderBusyError naming the other's pid, StateError for a state that cannot be used.
+    between turns in seconds, by default 1 ms with traffic and 4 ms without. max_series, gauge_ttl: see `bound`.
+    label_producer: whether each series carries its producer's name in the label `producer`, instead of one for all
+    producers; None goes on as the state began, and a new one is for all. One reader a namespace and user: raises
+    ReaderBusyError naming the other's pid, StateError for a state that cannot be used or has label_producer otherwise.
     """
 
-    def __init__(self, namespace: str = "default", *, ephemeral: bool = False, interval: float | None = None) -> None:
+    def __init__(
+        self,
+        namespace: str = "default",
+        *,
+        ephemeral: bool = False,
+        interval: float | None = None,
+        max_series: int = MAX_SERIES,
+        gauge_ttl: float | None = None,
+        label_producer: bool | None = None,
+    ) -> None:
         self.namespace, self.ephemeral = check_name("namespace", namespace), ephemeral
         if interval is not None and not 0 < interval < 1:
             raise ValueError(f"interval {interval!r}: expected more than 0 and less than 1 second")
+        self._check_bounds(max_series, gauge_ttl)
+        self._max_series, self._gauge_ttl, self._label_producer = max_series, gauge_ttl, label_producer
         self._pid, self._closed = os.getpid(), False
         self._control = Control(namespace)
         try:
@@ -65,7 +78,7 @@ class Reader:
         path = state_path(DIRECTORY, namespace, os.geteuid())
         make_state(path)
         self._control.hold(path, namespace)
-        self._state = State(namespace, path)
+        self._state = State(namespace, path, self._max_series, self._gauge_ttl, self._label_producer)
         self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._agent = Agent(self._state.store, self._eventfd, int(interval * 1e9))
         lag = self._state.place(SERIES_TABLE, self._state.lag)
@@ -78,6 +91,23 @@ class Reader:
         self._wakeful = select.poll()  # select.select refuses descriptors from 1024 on
         self._wakeful.register(self._eventfd, select.POLLIN)
         self._drained = 0
+
+    @staticmethod
+    def _check_bounds(max_series: int, gauge_ttl: float | None) -> None:
+        if max_series < 1:
+            raise ValueError(f"max_series {max_series!r}: expected at least 1")
+        if gauge_ttl is not None and not gauge_ttl > 0:
+            raise ValueError(f"gauge_ttl {gauge_ttl!r}: expected more than 0 seconds")
+
+    def bound(self, max_series: int = MAX_SERIES, gauge_ttl: float | None = None) -> None:
+        """Set anew, from now on, what bounds the series that are kept.
+
+        max_series: of the namespace; what comes beyond is counted in one `overflow` series a metric. Series that are
+        there stay. gauge_ttl: seconds that gauges stay, None for ever. Raises ValueError.
+        """
+        self._check_bounds(max_series, gauge_ttl)
+        self._max_series, self._gauge_ttl = max_series, gauge_ttl
+        self._state.max_series, self._state.gauge_ttl = max_series, gauge_ttl
 
     # ---- turns ----
 
