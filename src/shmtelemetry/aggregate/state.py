@@ -108,8 +108,9 @@ class State(View):
         if wanted is None or wanted == labelled:
             return labelled
         if any(not metric.name.startswith(OWN) for metric in self.metrics):
+            begun = "with" if labelled else "without"
             raise StateError(
-                f"the state of namespace {self.namespace} was begun {'with' if labelled else 'without'} --label-producer: "
+                f"the state of namespace {self.namespace} was begun {begun} --label-producer: "
                 "start the reader as it was, or with --reset-state to begin from zero"
             )
         self._set("label_producer", int(wanted))

@@ -153,11 +153,11 @@ def _reload(ctx: click.Context, sidecar: "Sidecar") -> None:
         anew = settings.anew(ctx)
         with options.wrong_use():
             shown = Shown(anew["include"], anew["exclude"], anew["const_label"])
+            sidecar.reader.bound(anew["max_series"], anew["gauge_ttl"])
     except click.UsageError as error:
         logger.error("settings stay as they were: %s", error.format_message())
         return
     sidecar.shown = shown
-    sidecar.reader.bound(anew["max_series"], anew["gauge_ttl"])
     logging.getLogger().setLevel(anew["log_level"].upper())
     logger.info("settings are read again")
     for name in anew:

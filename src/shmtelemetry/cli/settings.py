@@ -37,15 +37,10 @@ file = click.option(
 
 def anew(ctx: click.Context) -> dict[str, Any]:
     """A command's parameters with the file as it is now. Raises click.UsageError for one that cannot be used."""
-    fresh = click.Context(ctx.command, ctx.parent, ctx.info_name, default_map=_defaults(ctx))
-    for option in ctx.command.params:
-        if not option.expose_value or option.name is None:
-            continue
-        if ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE:
-            fresh.params[option.name] = ctx.params[option.name]
-        else:
-            option.handle_parse_result(fresh, {}, [])
-    return fresh.params
+    chosen = ctx.meta[_CHOSEN]
+    fresh = ctx.command.make_context(ctx.info_name, ["--config", chosen] if chosen else [], ctx.parent)
+    said = [name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    return fresh.params | {name: ctx.params[name] for name in said}
 
 
 def _defaults(ctx: click.Context) -> dict[str, Any]:
@@ -80,7 +75,7 @@ def _check_names(path: str, where: str, what: str, names: Iterable[str], known: 
 
 def _check_value(ctx: click.Context, where: str, option: click.Option, value: object) -> None:
     """Raises ValueError for a value of another type or range than the option's."""
-    expected = "true or false" if option.is_flag else _expected(option)
+    expected = _expected(option)
     if not _fits(option, value):
         raise ValueError(f"{where}: expected {expected}, got {value!r}")
     try:
@@ -90,8 +85,10 @@ def _check_value(ctx: click.Context, where: str, option: click.Option, value: ob
 
 
 def _expected(option: click.Option) -> str:
-    one = {float: "a number", int: "an integer"}.get(_type(option), "a text")
-    return f"a list of {one}s" if option.multiple else one
+    if option.is_flag:
+        return "true or false"
+    one = {float: "a number", int: "an integer", str: "a text"}[_type(option)]
+    return "a list of texts" if option.multiple else one
 
 
 def _fits(option: click.Option, value: object) -> bool:
@@ -105,6 +102,6 @@ def _fits(option: click.Option, value: object) -> bool:
 
 def _type(option: click.Option) -> type:
     """What Python type of TOML's a single value is."""
-    if isinstance(option.type, (click.types.IntParamType, click.IntRange)):
+    if isinstance(option.type, click.types.IntParamType):
         return int
-    return float if isinstance(option.type, (click.types.FloatParamType, click.FloatRange)) else str
+    return float if isinstance(option.type, click.types.FloatParamType) else str

@@ -12,7 +12,7 @@ from ..schema import is_label_name
 
 logger = logging.getLogger("shmtelemetry")
 
-_PATTERN: Final = re.compile(r"[a-zA-Z0-9_:*?\[\]!-]+")
+_PATTERN: Final = re.compile(r"([a-zA-Z0-9_:*?]|\[!?[a-zA-Z0-9_:-]+\])+")
 
 
 class Shown:
