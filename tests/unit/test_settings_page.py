@@ -32,7 +32,7 @@ def row(option: click.Option) -> str:
         f"`{default}`" if default else "off" if option.is_flag and is_setting else "",
         (option.help or "").replace("|", "\\|"),
     ]
-    return " | ".join(["", *(cell or "–" for cell in cells), ""]).strip()
+    return " | ".join(["", *(cell or "-" for cell in cells), ""]).strip()
 
 
 @pytest.mark.parametrize("command", [name for name, command in main.commands.items() if options_of(command)])
