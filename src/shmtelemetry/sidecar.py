@@ -9,8 +9,6 @@ from .exporters.shown import Shown
 from .listen import parse_listen
 from .reader import Reader
 
-CATCH_UP_SECONDS = 0.05  # that a scrape waits at most for what was published before it
-
 
 class Sidecar:
     """Drains a namespace and serves it on the web, from `with` to its end.
@@ -42,8 +40,7 @@ class Sidecar:
         return self._server.url
 
     def _snapshot(self) -> Snapshot:
-        self.reader.catch_up(CATCH_UP_SECONDS)
-        return self.shown(self.reader.snapshot(distributions=False))
+        return self.shown(self.reader.scrape())
 
     def _health(self) -> Health:
         details = {"namespace": self.reader.namespace, "records": self.reader.records}
