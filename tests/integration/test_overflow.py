@@ -91,3 +91,13 @@ def test_a_larger_bound_gives_new_label_sets_series_and_a_smaller_one_takes_none
         assert labels() == ["0", "1", "3", "overflow"]
         assert reader.snapshot().value("sent_total", n="3") == 2
         assert reader.snapshot().value("sent_total", n="overflow") == 2
+
+
+def test_a_bound_that_is_set_while_another_has_the_role_counts_from_when_it_is_taken(namespace: str) -> None:
+    with Telemetry("a", namespace) as telemetry, Reader(namespace, standby=True, ephemeral=True) as standby:
+        sent = telemetry.counter("sent_total", labels=("n",))
+        standby.bound(max_series=2)
+        for number in range(3):
+            sent.labels(number).inc()
+        standby.poll()
+        assert sorted(standby.snapshot().families["sent_total"].labels) == [("0",), ("overflow",)]

@@ -33,7 +33,8 @@ PATIENCE = 0.05  # seconds for which others who ask are served, as long as they 
 class Role:
     """The namespace's lock, its state, and the loop that drains into it. interval: longest sleep in seconds.
 
-    max_series, gauge_ttl, label_producer: as State has them. Raises ReaderBusyError naming the process that has the lock, StateError for a state that cannot be used.
+    max_series, gauge_ttl, label_producer: as State has them. Raises ReaderBusyError naming the process that has the
+    lock, StateError for a state that cannot be used.
     """
 
     def __init__(
