@@ -101,3 +101,16 @@ def test_a_bound_that_is_set_while_another_has_the_role_counts_from_when_it_is_t
             sent.labels(number).inc()
         standby.poll()
         assert sorted(standby.snapshot().families["sent_total"].labels) == [("0",), ("overflow",)]
+
+
+def test_removing_one_label_set_takes_nothing_from_the_others_beyond_the_bound(namespace: str) -> None:
+    with Reader(namespace, ephemeral=True, max_series=1) as reader:
+        with Telemetry("ended", namespace) as ended:
+            ended.counter("sent_total", labels=("n",)).labels(1).inc(5)
+        reader.poll()
+        with Telemetry("alive", namespace) as alive:
+            sent = alive.counter("sent_total", labels=("n",))
+            sent.labels(2).inc(7)
+            sent.remove(2)
+            reader.poll()
+            assert reader.snapshot().value("sent_total", n="overflow") == 12

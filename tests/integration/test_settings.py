@@ -164,7 +164,7 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, wrong: Wrong) ->
     ("options", "said"),
     [
         (["--max-series", "0"], "--max-series"),
-        (["--gauge-ttl", "0"], "--gauge-ttl"),
+        (["--gauge-ttl", "-1"], "--gauge-ttl"),
         (["--include", "orders-*"], "include 'orders-*': no metric name matches it"),
         (["--exclude", ""], "exclude '': no metric name matches it"),
         (["--const-label", "env"], "expected KEY=VALUE, got 'env'"),
@@ -221,7 +221,7 @@ def test_sighup_reads_the_file_again_and_a_bad_one_changes_nothing(
         for bad, why in (
             ("[reader]\nnothing = 1", "no setting nothing"),
             ('[reader]\ninclude = ["a b"]', "'a b'"),
-            ("[reader]\ngauge-ttl = nan", "gauge_ttl nan: expected more than 0"),
+            ("[reader]\ngauge-ttl = nan", "gauge_ttl nan: expected 0 or more"),
         ):
             path.write_text(bad)
             reloaded(running, said, "settings stay as they were: ")
@@ -245,3 +245,14 @@ def test_what_sighup_cannot_change_is_said(namespace: str, write: Write, tmp_pat
         assert "ephemeral changes with" in said.read_text()
         assert running.end(signal.SIGTERM) == 0
     assert not Path(f"/dev/shm/shmtel.{namespace}.@state.{os.getuid()}").exists()  # as it was started
+
+
+def test_sighup_changes_when_gauges_of_the_dead_expire(namespace: str, write: Write, tmp_path: Path) -> None:
+    path, said = write('[reader]\ngauge-ttl = inf\nlog-level = "info"'), tmp_path / "said"
+    with reader(namespace, "--ephemeral", said=said, folder=tmp_path) as running:
+        with Telemetry("bot", namespace=namespace) as telemetry:
+            telemetry.gauge("depth").set(3.0)
+        assert "\ndepth 3.0\n" in running.get("/metrics")
+        path.write_text('[reader]\ngauge-ttl = 0\nlog-level = "info"')
+        reloaded(running, said, "settings are read again")
+        wait_until(lambda: "\ndepth 3.0\n" not in running.get("/metrics"), "the gauge expires")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from shmtelemetry.aggregate.state import MAX_SERIES
+from shmtelemetry.aggregate.state import GAUGE_TTL, MAX_SERIES
 from shmtelemetry.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ def row(option: click.Option) -> str:
     flag = option.opts[0]
     variables = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
     is_setting = bool(variables) and option.expose_value
-    default = f"{option.default}" if isinstance(option.default, (str, int)) and not option.is_flag else ""
+    default = f"{option.default}" if isinstance(option.default, (str, int, float)) and not option.is_flag else ""
     cells = [
         f"`{flag}`",
         ", ".join(f"`{variable}`" for variable in variables),
@@ -65,6 +65,6 @@ def test_every_variable_that_the_library_reads_is_documented() -> None:
     assert {name for name in named if f"`{name}`" not in PAGE} == set()
 
 
-def test_the_default_bound_is_the_readers() -> None:
-    (bound,) = [option.default for option in options_of(main.commands["reader"]) if option.name == "max_series"]
-    assert bound == MAX_SERIES
+def test_the_default_bounds_are_the_readers() -> None:
+    defaults = {option.name: option.default for option in options_of(main.commands["reader"])}
+    assert (defaults["max_series"], defaults["gauge_ttl"]) == (MAX_SERIES, GAUGE_TTL)

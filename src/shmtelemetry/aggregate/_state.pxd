@@ -77,6 +77,7 @@ cdef struct Header:
     uint64_t turn_ns             # when the reader's loop turned last, since the epoch
     uint64_t reader_pid
     uint64_t invalid_metrics     # definitions that could not be used
+    uint64_t undeletable         # segments that are drained and that only their owner can remove
     uint64_t label_producer      # whether series carry their producer's name
     uint64_t beyond              # label sets beyond the bound, see overflow.py
 
@@ -119,7 +120,8 @@ cdef struct Slot:                # one segment that is being drained
     uint64_t pid
     uint64_t folds               # offset of the Fold array
     uint64_t folds_capacity
-    uint64_t reserved[13]
+    uint64_t settled             # bytes of the catalogue whose retirements are done
+    uint64_t reserved[12]
 
 cdef struct Name:                # totals of a producer's ended segments
     uint64_t length

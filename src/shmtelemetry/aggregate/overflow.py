@@ -20,6 +20,10 @@ def overflow_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
     return (OVERFLOW,) * len(labels)
 
 
+def is_overflow(labels: tuple[str, ...]) -> bool:
+    return bool(labels) and labels == overflow_labels(labels)
+
+
 class Beyond:
     """The label sets of a state that got no series of their own."""
 

@@ -17,6 +17,7 @@ from . import series as layout
 from ._store import Store
 from .check import check_entries, check_header, check_tables
 from .figures import LAG
+from .lives import Lives
 from .overflow import Beyond, overflow_labels
 from .parts import Parts, by_producer
 from .series import FOLD, HEADER, METRICS, NAMES, RESERVE, SERIES, SERIES_TABLE, SLOTS, Table, field_offset
@@ -26,6 +27,7 @@ logger = logging.getLogger("shmtelemetry")
 
 GROWTH = 512 * 1024
 MAX_SERIES = 100_000
+GAUGE_TTL = 300.0
 OWN = "shmtel_"  # what the names of the reader's own figures begin with
 
 
@@ -46,9 +48,11 @@ def state_path(directory: str, namespace: str, uid: int) -> Path:
 class State(View):
     """The state, opened by the one process that writes it. Goes on where the last reader ended.
 
-    max_series: from how many on new ones are counted in their metric's overflow series; may be changed at any time.
-    gauge_ttl: seconds. label_producer: whether series carry their producer's name; None as the state has it. Raises
-    StateError for a file that is no state of this version, and for a state that has it the other way.
+    max_series: from how many on new ones are counted in their metric's overflow series. gauge_ttl: seconds until a
+    gauge expires that no living producer has. Both may be changed at any time. label_producer: whether series carry
+    their producer's name; None as the state has it.
+
+    Raises StateError for a file that is no state of this version, and for a state that has label_producer otherwise.
     """
 
     def __init__(
@@ -56,7 +60,7 @@ class State(View):
         namespace: str,
         path: Path,
         max_series: int = MAX_SERIES,
-        gauge_ttl: float | None = None,
+        gauge_ttl: float = GAUGE_TTL,
         label_producer: bool | None = None,
     ) -> None:
         self.path, self.max_series, self.gauge_ttl = path, max_series, gauge_ttl
@@ -81,6 +85,7 @@ class State(View):
         self.segments: dict[bytes, int] = {}  # uuid → slot, of all that are not free
         self._free: list[int] = []
         self.parts = Parts(self)
+        self.lives = Lives(self)
         self._index()
         self._beyond = Beyond(self)
         self._warned: set[str] = set()
@@ -99,7 +104,7 @@ class State(View):
         self.segments = {bytes(slot["uuid"]): at for at, slot in enumerate(slots) if slot["status"] != layout.SLOT_FREE}
         self._free = [at for at, slot in enumerate(slots) if slot["status"] == layout.SLOT_FREE]
         for number, gone in enumerate(retired):
-            self.parts.note(number, bool(gone))
+            self.lives.note(number, bool(gone))
 
     def _labelled(self, wanted: bool | None) -> bool:
         """Whether series carry their producer's name, which cannot change while there are any."""
@@ -212,7 +217,7 @@ class State(View):
             return -1
         number = self.known.get((metric, labels))
         if number is None:
-            number = self.parts.revive(metric, labels)
+            number = self.lives.revive(metric, labels)
         if number is not None:
             return number
         overflow = overflow_labels(labels)
@@ -235,7 +240,7 @@ class State(View):
         number = self.append(SERIES_TABLE, entry.tobytes())
         self.series.append((metric, labels))
         self.known[metric, labels] = number
-        self.parts.note(number)
+        self.lives.note(number)
         return number
 
     def part_of(self, metric: int | None, labels: tuple[str, ...], producer: str, uuid: bytes) -> tuple[str, ...]:
@@ -303,10 +308,11 @@ class State(View):
         self.mapping.store(place + field_offset(layout.SLOT, "folds"), moved)
         self.mapping.store(place + field_offset(layout.SLOT, "folds_capacity"), capacity)
 
-    def set_figures(self, foreign: int, quarantined: int) -> None:
+    def set_figures(self, foreign: int, quarantined: int, undeletable: int) -> None:
         """How many segments are left aside, by reason."""
         self._set("foreign", foreign)
         self._set("quarantined", quarantined)
+        self._set("undeletable", undeletable)
 
     # ---- the end ----
 

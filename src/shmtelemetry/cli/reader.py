@@ -43,9 +43,10 @@ RELOADED: Final = ("max_series", "gauge_ttl", "include", "exclude", "const_label
 )
 @options.setting(
     "--gauge-ttl",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="After which the gauges of ended producers expire.",
+    default=300.0,
+    help="After which a gauge expires that no living producer has; inf for never.",
 )
 @options.setting(
     "--include",

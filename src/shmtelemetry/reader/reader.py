@@ -10,7 +10,7 @@ from typing import Self
 
 from ..aggregate.outside import Published
 from ..aggregate.snapshot import Snapshot
-from ..aggregate.state import MAX_SERIES, state_path
+from ..aggregate.state import GAUGE_TTL, MAX_SERIES, state_path
 from ..errors import ReaderBusyError, ShmtelError
 from ..segment import DIRECTORY, check_name
 from .control import Membership, ask
@@ -35,6 +35,15 @@ def read_state(namespace: str = "default") -> Snapshot:
         published.close()
 
 
+def _bounds(max_series: int, gauge_ttl: float) -> tuple[int, float]:
+    """Both, as they can be. Raises ValueError."""
+    if max_series < 1:
+        raise ValueError(f"max_series {max_series!r}: expected at least 1")
+    if not gauge_ttl >= 0:
+        raise ValueError(f"gauge_ttl {gauge_ttl!r}: expected 0 or more seconds")
+    return max_series, gauge_ttl
+
+
 class Reader:
     """Drains all rings of a namespace into its state. One process at a time has that role.
 
@@ -57,15 +66,13 @@ class Reader:
         ephemeral: bool = False,
         interval: float | None = None,
         max_series: int = MAX_SERIES,
-        gauge_ttl: float | None = None,
+        gauge_ttl: float = GAUGE_TTL,
         label_producer: bool | None = None,
     ) -> None:
         self.namespace, self.ephemeral, self.standby = check_name("namespace", namespace), ephemeral, standby
         if interval is not None and not 0 < interval < 1:
             raise ValueError(f"interval {interval!r}: expected more than 0 and less than 1 second")
-        self._check_bounds(max_series, gauge_ttl)
-        self._max_series, self._gauge_ttl, self._label_producer = max_series, gauge_ttl, label_producer
-        self._interval = interval or LONGEST_SLEEP
+        self._settings = interval or LONGEST_SLEEP, *_bounds(max_series, gauge_ttl), label_producer
         self._path = state_path(DIRECTORY, namespace, os.geteuid())
         self._pid, self._closed = os.getpid(), False
         self._drained = 0
@@ -73,26 +80,20 @@ class Reader:
         self._membership: Membership | None = None
         self._watcher: threading.Thread | None = None
         self._lock = threading.RLock()  # of what changes when the role is taken
-        self._role = None if standby else self._new_role()
+        self._role = None if standby else Role(namespace, *self._settings)
 
-    @staticmethod
-    def _check_bounds(max_series: int, gauge_ttl: float | None) -> None:
-        if max_series < 1:
-            raise ValueError(f"max_series {max_series!r}: expected at least 1")
-        if gauge_ttl is not None and not gauge_ttl > 0:
-            raise ValueError(f"gauge_ttl {gauge_ttl!r}: expected more than 0 seconds")
-
-    def bound(self, max_series: int = MAX_SERIES, gauge_ttl: float | None = None) -> None:
+    def bound(self, max_series: int = MAX_SERIES, gauge_ttl: float = GAUGE_TTL) -> None:
         """Set anew, from now on, what bounds the series that are kept.
 
         max_series: of the namespace; what comes beyond is counted in one `overflow` series a metric. Series that are
-        there stay. gauge_ttl: seconds that gauges stay, None for ever. Raises ValueError.
+        there stay. gauge_ttl: seconds until a gauge expires that no living producer has, math.inf for never. Raises
+        ValueError.
         """
-        self._check_bounds(max_series, gauge_ttl)
+        bounds = _bounds(max_series, gauge_ttl)
         with self._lock:
-            self._max_series, self._gauge_ttl = max_series, gauge_ttl
+            self._settings = self._settings[0], *bounds, self._settings[3]
             if self._role is not None:
-                self._role.bound(max_series, gauge_ttl)
+                self._role.bound(*bounds)
 
     # ---- turns ----
 
@@ -157,9 +158,6 @@ class Reader:
 
     # ---- the role ----
 
-    def _new_role(self) -> Role:
-        return Role(self.namespace, self._interval, self._max_series, self._gauge_ttl, self._label_producer)
-
     @property
     def holds(self) -> bool:
         """Whether this reader has the role."""
@@ -170,7 +168,7 @@ class Reader:
         with self._lock:
             if self._role is None and not self._closed:
                 try:
-                    self._role = self._new_role()
+                    self._role = Role(self.namespace, *self._settings)
                 except ReaderBusyError as busy:
                     self._holder = busy.pid
             self._join()
