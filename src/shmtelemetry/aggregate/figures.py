@@ -12,6 +12,7 @@ from .series import SLOT_LIVE
 from .snapshot import Counts, Family, Floats, Labels, ProducerTotals
 
 REASONS = ("full", "timeout", "no_ring")
+OWN = "shmtel_"  # what the names of the reader's own figures begin with
 NOT_WRITTEN = ("coalesced", "rejected", *(f"dropped_{reason}" for reason in REASONS))
 LAG = Metric(
     "shmtel_reader_lag_seconds",

@@ -5,30 +5,13 @@ unless its metric says that the values of ended producers still count.
 """
 
 from collections import defaultdict
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
-
-from ..schema import Metric
 
 if TYPE_CHECKING:
     from .state import State
 
 MERGES: Final = ("sum", "min", "max", "all")
 UUID_LENGTH: Final = 32  # bytes of a uuid in hexadecimal, with which a part's definition ends
-PRODUCER: Final = "producer"
-
-
-def by_producer(metric: Metric) -> Metric:
-    """The metric with a label for the producer, the last one.
-
-    Its own label of that name becomes exported_producer, as Prometheus does with labels that it adds to a target's:
-    https://prometheus.io/docs/prometheus/latest/configuration/configuration/#scrape_config, honor_labels.
-    """
-    own = PRODUCER
-    while own in metric.labels:
-        own = f"exported_{own}"
-    labels = tuple(own if label == PRODUCER else label for label in metric.labels)
-    return replace(metric, labels=(*labels, PRODUCER))
 
 
 class Parts:

@@ -15,11 +15,12 @@ from ..layout import BYTE_ORDER
 from ..schema import Metric
 from . import series as layout
 from ._store import Store
+from .by_producer import by_producer, settle
 from .check import check_entries, check_header, check_tables
-from .figures import LAG
+from .figures import LAG, OWN
 from .lives import Lives
 from .overflow import Beyond, overflow_labels
-from .parts import Parts, by_producer
+from .parts import Parts
 from .series import FOLD, HEADER, METRICS, NAMES, RESERVE, SERIES, SERIES_TABLE, SLOTS, Table, field_offset
 from .view import View, encode_labels
 
@@ -28,7 +29,6 @@ logger = logging.getLogger("shmtelemetry")
 GROWTH = 512 * 1024
 MAX_SERIES = 100_000
 GAUGE_TTL = 300.0
-OWN = "shmtel_"  # what the names of the reader's own figures begin with
 
 
 def sample_names(metric: Metric) -> tuple[str, ...]:
@@ -89,8 +89,8 @@ class State(View):
         self._index()
         self._beyond = Beyond(self)
         self._warned: set[str] = set()
-        self.label_producer = self._labelled(label_producer)
-        self._set("reader_pid", os.getpid())
+        self.label_producer = settle(self, label_producer)
+        self.put("reader_pid", os.getpid())
         self.lag = self.series_number(self.define(LAG), ())
 
     def _index(self) -> None:
@@ -106,25 +106,11 @@ class State(View):
         for number, gone in enumerate(retired):
             self.lives.note(number, bool(gone))
 
-    def _labelled(self, wanted: bool | None) -> bool:
-        """Whether series carry their producer's name, which cannot change while there are any."""
-        labelled = bool(self.get("label_producer"))
-        if wanted is None or wanted == labelled:
-            return labelled
-        if any(not metric.name.startswith(OWN) for metric in self.metrics):
-            begun = "with" if labelled else "without"
-            raise StateError(
-                f"the state of namespace {self.namespace} was begun {begun} --label-producer: "
-                "start the reader as it was, or with --reset-state to begin from zero"
-            )
-        self._set("label_producer", int(wanted))
-        return wanted
-
-    def _set(self, field: str, value: int) -> None:
+    def put(self, field: str, value: int) -> None:
         self.mapping.store(field_offset(HEADER, field), value)
 
     def count(self, field: str) -> None:
-        self._set(field, self.get(field) + 1)
+        self.put(field, self.get(field) + 1)
 
     # ---- memory ----
 
@@ -144,7 +130,7 @@ class State(View):
                 f"the state of namespace {self.namespace} cannot grow to {size:,} bytes: {error.strerror}"
             ) from error
         self.mapping.grow(size)
-        self._set("size", size)
+        self.put("size", size)
 
     def allocate(self, size: int) -> int:
         """The offset of `size` zeroed bytes."""
@@ -310,9 +296,9 @@ class State(View):
 
     def set_figures(self, foreign: int, quarantined: int, undeletable: int) -> None:
         """How many segments are left aside, by reason."""
-        self._set("foreign", foreign)
-        self._set("quarantined", quarantined)
-        self._set("undeletable", undeletable)
+        self.put("foreign", foreign)
+        self.put("quarantined", quarantined)
+        self.put("undeletable", undeletable)
 
     # ---- the end ----
 
