@@ -10,6 +10,7 @@ import pytest
 from shmtelemetry import Reader, Telemetry
 from shmtelemetry.aggregate.snapshot import Family, Snapshot
 from shmtelemetry.exporters.protobuf import MetricFamilies, is_asked_for
+from shmtelemetry.exporters.shown import Shown
 from shmtelemetry.schema import Metric
 from tests.metric_family import native_counts, read_delimited
 
@@ -105,6 +106,14 @@ def test_names_choose_families_by_their_own_name_or_that_of_a_sample(taken: Snap
     assert {"orders_total", "queue_depth", "shmtel_series"} <= {
         family.name for family in read_delimited(MetricFamilies().expose(taken))
     }
+
+
+def test_what_is_shown_of_a_snapshot_keeps_its_distributions(taken: Snapshot) -> None:
+    shown = Shown(include=["latency_*"], const_labels=[("env", "prod")])
+    (family,) = read_delimited(MetricFamilies().expose(shown(taken)))
+    series = family.metric[0]
+    assert [pair.name for pair in series.label] == ["book", "env", "venue"]
+    assert sum(native_counts(series.histogram).values()) == 8
 
 
 def test_a_family_without_series_is_left_out(taken: Snapshot) -> None:
