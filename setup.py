@@ -29,9 +29,11 @@ MODULES = [
     "aggregate._kernels",
     "aggregate._store",
     "aggregate._seconds",
+    "aggregate._distributions",
     "reader._plan",
     "reader._agent",
     "exporters._text",
+    "exporters._protobuf",
 ]
 
 

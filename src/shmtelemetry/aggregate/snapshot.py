@@ -1,7 +1,7 @@
 """A consistent copy of the state at one moment: all that exporters, the service and the command line ever see."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -118,9 +118,9 @@ class HistogramValue:
 class FamilyWindows:
     """Statistics of the last seconds of those series of one family that gained something within the longest window.
 
-    series: i8 (n,), indexes in family.labels, ascending. lengths: of the windows in seconds, shape (w,). rates: f8 (n, w),
-    a counter's gain or a histogram's observations a second. coverages: f8 (n, w), observed ÷ attempted, 0 to 1. Of
-    histograms also maxima: f8 (n, w), and quantiles: f8 (n, w, q) for each of `wanted`. NaN is what is not known.
+    series: i8 (n,), indexes in family.labels, ascending. lengths: of the windows in seconds, shape (w,). rates: f8
+    (n, w), a counter's gain or a histogram's observations a second. coverages: f8 (n, w), observed ÷ attempted, 0 to 1.
+    Of histograms also maxima: f8 (n, w), and quantiles: f8 (n, w, q) for each of `wanted`. NaN is what is not known.
     """
 
     family: Family
@@ -134,6 +134,26 @@ class FamilyWindows:
 
 
 @dataclass(frozen=True, slots=True)
+class Distributions:
+    """The distributions of all n series of a histogram family, in the order of Family.labels, in flat arrays.
+
+    begin: i8 (n + 1,): the buckets of series i that are not empty are begin[i]:begin[i + 1] of the next two arrays.
+    indices: i4, in order, and counts: u8; buckets are those of HistogramValue. zeros, negatives, infinities: u8 (n,),
+    how many observations were 0 or subnormal, below, and +Inf; a series' count is the sum of these and of its counts.
+    minima, maxima: f8 (n,), inf and -inf where nothing was observed.
+    """
+
+    begin: npt.NDArray[np.int64]
+    indices: npt.NDArray[np.int32]
+    counts: Counts
+    zeros: Counts
+    negatives: Counts
+    infinities: Counts
+    minima: Floats
+    maxima: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """taken_ns: nanoseconds since the epoch. families: by metric name, in order of appearance; own figures included.
     producers: by name."""
@@ -143,6 +163,7 @@ class Snapshot:
     families: Mapping[str, Family]
     producers: Mapping[str, ProducerTotals]
     _histograms: Any = None  # reads one histogram of the copied state: (name, number of the series) → HistogramValue
+    _distributions: Callable[[str], Distributions] | None = None  # the same for all series of a metric
     _windows: Any = None  # windows.Windows
 
     def value(self, name: str, **labels: str) -> float:
@@ -162,13 +183,23 @@ class Snapshot:
 
     def window(self, seconds: float) -> "Window":
         """Rates and distributions of the last completed seconds, 1 to 60 of them. Raises ValueError for others."""
+        if self._windows is None:
+            raise ValueError("this snapshot was made without windows")
         window: Window = self._windows.window(seconds, self._find)
         return window
 
     def windows(self) -> Iterator[FamilyWindows]:
         """The windows of 1, 10 and 60 s of each family that has series which gained something meanwhile."""
-        found: Iterator[FamilyWindows] = self._windows.families(self.families)
-        return found
+        if self._windows is not None:
+            yield from self._windows.families(self.families)
+
+    def distributions(self, name: str) -> Distributions:
+        """Those of all series of a histogram. Raises KeyError for what is none, ValueError if they were not taken."""
+        if name not in self.families or self.families[name].counts is None:
+            raise KeyError(f"no histogram {name} in namespace {self.namespace}")
+        if self._distributions is None:
+            raise ValueError("this snapshot was taken without distributions")
+        return self._distributions(name)
 
     def _find(self, name: str, labels: Mapping[str, str]) -> tuple[Family, int]:
         family = self.families.get(name)

@@ -12,10 +12,11 @@ from ..layout import LABEL_LENGTH
 from ..schema import Metric
 from . import figures
 from ._store import copy_state
+from .histogram import distributions as distributions_of
 from .histogram import histogram_value
 from .seconds import recent
 from .series import HEADER, KINDS, METRICS, NAMES, SERIES, SERIES_TABLE, SLOTS, Table, field_offset
-from .snapshot import Family, HistogramValue, Labels, Snapshot
+from .snapshot import Distributions, Family, HistogramValue, Labels, Snapshot
 from .windows import Windows
 
 Bytes = npt.NDArray[np.uint8]
@@ -198,17 +199,26 @@ class View:
         for number, metric in enumerate(self.metrics):
             families[metric.name] = self._family(number, entries, copied)
 
+        def number_of(name: str) -> int:
+            return next(number for number, metric in enumerate(self.metrics) if metric.name == name)
+
         def histogram(name: str, at: int) -> HistogramValue:
             if not distributions:
                 raise ValueError("this snapshot was taken without distributions")
-            number = next(number for number, metric in enumerate(self.metrics) if metric.name == name)
+            number = number_of(name)
             return histogram_value(entries[numbers[number][at]], self.metrics[number], copied)
 
         # After the copy: a maximum that was taken from the copied series before is in the file.
         gained = recent(self._seconds, bytes(header["uuid"]))
         maxima = np.where(entries["kind"] == KINDS["histogram"], entries["time_ns"].view(np.float64), -np.inf)
         windows = Windows(gained, maxima, numbers, {metric.name: at for at, metric in enumerate(self.metrics)})
-        return Snapshot(self.namespace, time.time_ns(), families, producers, histogram, windows)
+
+        def all_of(name: str) -> Distributions:
+            return distributions_of(entries[numbers[number_of(name)]], copied)
+
+        taken_ns = time.time_ns()
+        some = all_of if distributions else None
+        return Snapshot(self.namespace, taken_ns, families, producers, histogram, some, windows)
 
     def _group(self, entries: np.ndarray, retired: int) -> None:
         """Find the exposed series of each metric, unless they are those of the last time."""

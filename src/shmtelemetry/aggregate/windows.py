@@ -43,7 +43,7 @@ class Windows:
         return Window(_length(found), self, found, find)
 
     def number(self, family: Family, at: int) -> tuple[int, int]:
-        """(metric, series) in the state, of a family's series. Raises KeyError for a gauge and the reader's own figures."""
+        """(metric, series) in the state. Raises KeyError for a gauge and for the reader's own counters."""
         metric = self._metrics.get(family.metric.name)
         if metric is None or family.metric.kind == "gauge":
             raise KeyError(f"{family.metric.name}: windows are of counters and histograms that producers emit")
@@ -176,8 +176,8 @@ class Window:
     def coverage(self, name: str, **labels: str) -> float:
         """Observed ÷ attempted: the share of what producers attempted that this window has seen. NaN without seconds.
 
-        Histograms lose observations that meet a full ring. Counters lose nothing, so theirs is 1. Of records of a schema
-        only the producer knows how many were lost: all series of a metric share the coverage of its records.
+        Histograms lose observations that meet a full ring. Counters lose nothing, so theirs is 1. Of records of a
+        schema only the producer knows how many were lost: all series of a metric share the coverage of its records.
         """
         kind, metric, number = self._series(name, labels)
         if not self.seconds:

@@ -47,10 +47,8 @@ class Exposition:
                 if names is None or not sample_names(family.metric).isdisjoint(names):
                     has_created = family.metric.kind != "gauge" and bool(family.created.any())
                     sections += self._written_of(family).sections(openmetrics, has_created)
-            taken = frozenset().union(*(sample_names(family.metric) for family in snapshot.families.values()))
-            for grid in grids(snapshot, taken):
-                if names is None or grid.metric.name in names:
-                    sections += self._written_of(grid.family).grid_sections(grid)
+            for grid in shown_grids(snapshot, names):
+                sections += self._written_of(grid.family).grid_sections(grid)
             return compose([*sections, b"# EOF\n"] if openmetrics else sections)
 
     def _forget_all_but(self, snapshot: Snapshot) -> None:
@@ -132,6 +130,12 @@ def sample_names(metric: Metric) -> frozenset[str]:
     base = _base_name(metric)
     suffixes = {"counter": ("_total", "_created"), "histogram": ("_bucket", "_count", "_sum", "_created")}
     return frozenset((metric.name, base, *(base + suffix for suffix in suffixes.get(metric.kind, ()))))
+
+
+def shown_grids(snapshot: Snapshot, names: Collection[str] | None) -> Iterator[Grid]:
+    """The windows of these names, or all, but for those whose names metrics have."""
+    taken = frozenset().union(*(sample_names(family.metric) for family in snapshot.families.values()))
+    return (grid for grid in grids(snapshot, taken) if names is None or grid.metric.name in names)
 
 
 def _base_name(metric: Metric) -> str:
