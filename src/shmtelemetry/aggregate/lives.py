@@ -115,7 +115,7 @@ class Lives:
             self._state.write(int(entry["classic"]), bytes(8 * length))
         for field in ("value", "zeros", "negatives", "infinities", "dropped"):
             self._set(number, field, 0)
-        self._set(number, "time_ns", first_time(entry["kind"]))
+        self._set(number, "time_ns", first_time(int(entry["kind"])))
         for field, value in (("minimum", np.inf), ("maximum", -np.inf)):
             self._set(number, field, int(np.float64(value).view(np.uint64)))
         self._set(number, "created_ns", time.time_ns())

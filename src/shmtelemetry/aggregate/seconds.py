@@ -4,15 +4,12 @@
     4096    blocks: the rows of a second, its losses, counts and keys; anywhere, and none over another
 
 It is written and read by system calls, never mapped, so that a file that is cut short harms nobody. The header tells of
-whole blocks alone: a second is taken out of the table before its place is used again, and put in when it is written. Who
-reads the same header before and after the blocks has read blocks of that header.
+whole blocks alone: a second is taken out of the table before its place is used again, and put in when it is written.
+Who reads the same header before and after the blocks has read blocks of that header.
 """
 
-import contextlib
-import logging
 import os
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -20,12 +17,7 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from .._mapping import link_unnamed
 from ..layout import BYTE_ORDER
-from ._seconds import Seconds
-from ._store import Store
-
-logger = logging.getLogger("shmtelemetry")
 
 MAGIC: Final = int.from_bytes(b"SHMSECS1", "little")
 VERSION: Final = 1
@@ -33,7 +25,6 @@ PAGE: Final = 4096
 LENGTH_NS: Final = 1_000_000_000  # of a second, at least: the keeper may come late
 KEPT: Final = 60
 LIMIT: Final = 64 * 2**20  # bytes of the file at most; where a minute does not fit, the oldest seconds go
-SMALLEST: Final = 16 * PAGE
 
 ENTRY: Final = np.dtype(
     [("began_ns", "u8"), ("ended_ns", "u8"), ("offset", "u8"), ("rows", "u4"), ("losses", "u4"), ("buckets", "u8")]
@@ -48,14 +39,15 @@ HEADER: Final = np.dtype(
 )  # fmt: skip
 ROW: Final = np.dtype([("series", "u4"), ("end", "u4"), ("amount", "f8"), ("maximum", "f8")])
 LOSS: Final = np.dtype([("metric", "u8"), ("taken", "u8"), ("lost", "u8")])  # records, of a metric made of fields
+PIECES: Final = (ROW, "rows"), (LOSS, "losses"), (np.dtype("u4"), "buckets"), (np.dtype("u2"), "buckets")
+"""Of a block, in order, and how many of each the table tells: rows, losses, counts and keys of buckets."""
+
 KEYS: Final = 2048 * 32  # of exponential buckets: octave * 32 + bucket, as _kernels.pyx has them
 ZEROS, NEGATIVES, INFINITIES, DROPPED = range(KEYS - 32, KEYS - 28)  # keys that no plain value has
 
 PATIENCE: Final = 0.5  # seconds that a look waits for a second that is being taken
 NAP: Final = 0.0005
 LATE_NS: Final = 2 * LENGTH_NS  # after which a reader that took no second does not go on
-
-Losses = Iterable[tuple[int, int, int]]  # (metric, records taken, records lost)
 
 
 def windows_path(state: Path) -> Path:
@@ -64,135 +56,7 @@ def windows_path(state: Path) -> Path:
 
 
 def _size(entry: np.void) -> int:
-    rows, losses, buckets = int(entry["rows"]), int(entry["losses"]), int(entry["buckets"])
-    return rows * ROW.itemsize + losses * LOSS.itemsize + buckets * 6
-
-
-class Recorder:
-    """Writes the file. It begins empty with each reader, and ends with it.
-
-    state: the uuid of the state that the series are of. limit: bytes of the file. A file that cannot be made or grow
-    costs seconds, and nothing else.
-    """
-
-    def __init__(self, path: Path, store: Store, state: bytes, limit: int = LIMIT) -> None:
-        self._path, self._limit, self._size = path, limit, SMALLEST
-        self._header = np.zeros((), HEADER)
-        self._header["magic"], self._header["version"], self._header["byte_order"] = MAGIC, VERSION, BYTE_ORDER
-        self._header["state"] = np.void(state)
-        self._seconds = Seconds(store)
-        self._blocks: list[tuple[int, int]] = []  # (offset, length) of each second in the table, oldest first
-        self._header["began_ns"] = time.monotonic_ns()
-        self._inode = self._make()
-
-    def _make(self) -> int:
-        remove(self._path)  # a killed reader's
-        try:
-            fd = os.open(self._path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            try:
-                os.posix_fallocate(fd, 0, self._size)
-                self._show(fd)
-                link_unnamed(fd, str(self._path.parent), self._path.name)
-                return os.fstat(fd).st_ino
-            finally:
-                os.close(fd)
-        except OSError as error:
-            logger.warning("there are no windows: %s cannot be made: %s", self._path, error.strerror)
-            return -1
-
-    @property
-    def due(self) -> float:
-        """Seconds until the running second ends; 0 if it has."""
-        return max(0, int(self._header["began_ns"]) + LENGTH_NS - time.monotonic_ns()) / 1e9
-
-    def take(self, losses: Losses) -> None:
-        """End the running second. losses: since the last time."""
-        began = int(self._header["began_ns"])
-        self._header["began_ns"] = time.monotonic_ns()
-        try:
-            fd = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError:
-            return  # somebody removed it; the next reader makes another
-        try:
-            if os.fstat(fd).st_ino == self._inode:
-                self._take(fd, began, list(losses))
-        finally:
-            os.close(fd)
-
-    def _take(self, fd: int, began: int, losses: list[tuple[int, int, int]]) -> None:
-        self._header["mark"] += 1
-        self._show(fd)
-        try:
-            self._seconds.take()
-            self._header["began_ns"] = time.monotonic_ns()
-            self._keep(fd, began, losses)
-        finally:  # a second that was taken and could not be kept is a gap
-            self._header["mark"] += 1
-            self._show(fd)
-
-    def _keep(self, fd: int, began: int, losses: list[tuple[int, int, int]]) -> None:
-        """Write the second that has just ended. It takes the table's last place; the oldest, and all without room, go."""
-        parts = self._seconds.parts()
-        if losses:
-            parts[1 if parts else 0 : 1 if parts else 0] = [memoryview(np.array(losses, np.uint64)).cast("B")]
-        length = sum(part.nbytes for part in parts)
-        if len(self._blocks) == KEPT:
-            self._blocks.pop(0)
-        offset = self._place(fd, length)
-        table = self._header["seconds"]
-        table[:-1] = table[1:].copy()
-        table[-1] = np.zeros((), ENTRY)
-        table[: KEPT - 1 - len(self._blocks)] = np.zeros((), ENTRY)
-        self._show(fd)
-        if offset is None:
-            return
-        if parts:
-            os.pwritev(fd, parts, offset)
-        self._blocks.append((offset, length))
-        rows = self._seconds.row_bytes // ROW.itemsize
-        table[-1] = (began, self._header["began_ns"], offset, rows, len(losses), self._seconds.buckets)
-
-    def _place(self, fd: int, length: int) -> int | None:
-        """Where a block fits, after the oldest are forgotten if need be; None if it is larger than the file may be."""
-        while True:
-            at = PAGE
-            for begin, used in sorted(self._blocks):
-                if begin - at >= length:
-                    return at
-                at = max(at, (begin + used + 7) // 8 * 8)
-            if at + length <= self._size or self._grow(fd, at + length):
-                return at
-            if not self._blocks:
-                return None
-            self._blocks.pop(0)
-
-    def _grow(self, fd: int, least: int) -> bool:
-        size = min(self._limit, max(least, 2 * self._size))
-        if size < least:
-            return False
-        try:
-            os.posix_fallocate(fd, 0, size)
-        except OSError:
-            return False
-        self._size = size
-        return True
-
-    def _show(self, fd: int) -> None:
-        os.pwrite(fd, self._header.tobytes(), 0)
-
-    def close(self) -> None:
-        if self._inode >= 0:
-            remove(self._path, self._inode)
-
-
-def remove(path: Path, inode: int | None = None) -> None:
-    """Unlink the file, if it is that one."""
-    with contextlib.suppress(OSError):
-        if inode is None or os.stat(path, follow_symlinks=False).st_ino == inode:
-            os.unlink(path)
-
-
-# ---- reading ----
+    return sum(dtype.itemsize * int(entry[field]) for dtype, field in PIECES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +75,8 @@ class Second:
     def of(cls, entry: np.void, stored: npt.NDArray[np.uint8], offset: int) -> Self:
         """Raises ValueError for a second that cannot be."""
         at, pieces = offset, []
-        for dtype, length in ((ROW, "rows"), (LOSS, "losses"), (np.dtype("u4"), "buckets"), (np.dtype("u2"), "buckets")):
-            end = at + dtype.itemsize * int(entry[length])
+        for dtype, field in PIECES:
+            end = at + dtype.itemsize * int(entry[field])
             pieces.append(stored[at:end].view(dtype))
             at = end
         rows, losses, counts, keys = pieces
@@ -311,6 +175,6 @@ def _blocks(fd: int, header: np.void) -> tuple[npt.NDArray[np.uint8], list[int]]
     offsets = [0, *np.cumsum([(length + 7) // 8 * 8 for length in lengths], dtype=int).tolist()]
     stored = np.empty(offsets[-1], np.uint8)
     for entry, offset, length in zip(entries, offsets, lengths, strict=False):
-        if length and os.preadv(fd, [memoryview(stored)[offset : offset + length]], int(entry["offset"])) != length:
+        if length and os.preadv(fd, [stored[offset : offset + length].data], int(entry["offset"])) != length:
             raise ValueError("cut short")
     return stored, offsets[:-1]

@@ -224,7 +224,7 @@ class State(View):
         entry = np.zeros((), SERIES)
         entry["minimum"], entry["maximum"] = np.inf, -np.inf
         entry["metric"], entry["kind"] = metric, layout.KINDS[self.metrics[metric].kind]
-        entry["time_ns"] = layout.first_time(entry["kind"])
+        entry["time_ns"] = layout.first_time(int(entry["kind"]))
         entry["created_ns"] = time.time_ns()
         entry["definition"] = self._stored(encode_labels(labels))
         entry["classic"] = self.allocate(8 * length) if (length := self.classic_length(metric)) else 0

@@ -94,9 +94,7 @@ class Windows:
             places.append((second.offset, counted, counted + second.counts.nbytes, len(second.rows)))
         ends = np.array([len(self.seconds(length)) for length in LENGTHS], np.uint64)
         stored = self._recent.stored if len(self._recent.stored) else np.zeros(1, np.uint8)
-        summarise(
-            stored, places, ends, self._active, np.array(QUANTILES), amounts, counts, dropped, maxima, quantiles
-        )
+        summarise(stored, places, ends, self._active, np.array(QUANTILES), amounts, counts, dropped, maxima, quantiles)
         return amounts, counts, dropped, np.maximum(maxima, self.running[self._active][:, None]), quantiles
 
     def families(self, families: Mapping[str, Family]) -> Iterator[FamilyWindows]:
@@ -119,17 +117,21 @@ class Windows:
     def _family(
         self, family: Family, series: npt.NDArray[np.int64], at: npt.NDArray[np.int64], lengths: Floats, shares: Floats
     ) -> FamilyWindows:
-        amounts, counts, dropped, maxima, quantiles = (of_all[at] for of_all in self._summary)
+        amounts, counts, dropped, maxima, quantiles = self._summary
+        observed, attempted = counts[at], counts[at] + dropped[at]
+        gained = amounts[at] if family.metric.kind == "counter" else observed
         with np.errstate(divide="ignore", invalid="ignore"):
-            if family.metric.kind == "counter":
-                rates = amounts / lengths
-                coverages = np.where(lengths > 0, shares, np.nan) + np.zeros_like(rates)
-            else:
-                rates = counts / lengths
-                attempted = counts + dropped
-                coverages = np.where(attempted > 0, counts / attempted, 1.0) * np.where(lengths > 0, shares, np.nan)
+            rates = gained / lengths
+            seen = np.where(attempted > 0, observed / attempted, 1.0)  # what lost nothing saw all
         return FamilyWindows(
-            family, series, LENGTHS, rates, coverages, np.where(maxima > -np.inf, maxima, np.nan), QUANTILES, quantiles
+            family=family,
+            series=series,
+            lengths=LENGTHS,
+            rates=rates,
+            coverages=seen * np.where(lengths > 0, shares, np.nan),
+            maxima=np.where(maxima[at] > -np.inf, maxima[at], np.nan),
+            wanted=QUANTILES,
+            quantiles=quantiles[at],
         )
 
 

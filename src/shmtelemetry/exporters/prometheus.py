@@ -110,7 +110,6 @@ class _Written:
             yield self.text_created_head
             yield self.lines, False, True
 
-
     def grid_sections(self, grid: Grid) -> Iterator[_Section]:
         if not self.beginnings:
             texts = _label_texts(self.label_names, self.labels)

@@ -67,8 +67,9 @@ class MetricFamilies:
                 if family.labels and (names is None or not sample_names(family.metric).isdisjoint(names))
             ]
             shown += [grid.plain() for grid in shown_grids(snapshot, names)]
-            for gone in self._kept.keys() - {family.metric.name for family in shown}:
-                del self._kept[gone]
+            if names is None:
+                for gone in self._kept.keys() - {family.metric.name for family in shown}:
+                    del self._kept[gone]
             return b"".join(part for family in shown for part in self._parts(snapshot, family))
 
     def _parts(self, snapshot: Snapshot, family: Family) -> Iterator[bytes]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from .._mapping import Mapping
-from ..aggregate.seconds import remove, windows_path
+from ..aggregate.recorder import remove
+from ..aggregate.seconds import windows_path
 from ..aggregate.series import HEADER, field_offset
 from ..errors import ReaderBusyError
 from ..liveness import fork_lock, is_locked, lock, share

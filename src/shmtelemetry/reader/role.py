@@ -12,7 +12,8 @@ import threading
 import time
 
 from ..aggregate._kernels import Buckets
-from ..aggregate.seconds import Recorder, remove, windows_path
+from ..aggregate.recorder import Recorder, remove
+from ..aggregate.seconds import windows_path
 from ..aggregate.series import SERIES_TABLE
 from ..aggregate.snapshot import Snapshot
 from ..aggregate.state import GAUGE_TTL, MAX_SERIES, State, make_state, state_path
