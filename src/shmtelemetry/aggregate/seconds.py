@@ -12,7 +12,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -74,7 +74,7 @@ class Second:
     @classmethod
     def of(cls, entry: np.void, stored: npt.NDArray[np.uint8], offset: int) -> Self:
         """Raises ValueError for a second that cannot be."""
-        at, pieces = offset, []
+        at, pieces = offset, list[Any]()
         for dtype, field in PIECES:
             end = at + dtype.itemsize * int(entry[field])
             pieces.append(stored[at:end].view(dtype))

@@ -188,8 +188,9 @@ class Window:
         if kind != "histogram":
             return share
         _, _, counts = self._totals(number)
-        attempted = int(counts[: DROPPED + 1].sum())
-        return share * (1 - int(counts[DROPPED]) / attempted) if attempted else share
+        observed = int(counts[:DROPPED].sum())
+        attempted = observed + int(counts[DROPPED])
+        return observed / attempted * share if attempted else share
 
     def _series(self, name: str, labels: Mapping[str, str]) -> tuple[str, int, int]:
         """(kind, number of the metric, number of the series)."""

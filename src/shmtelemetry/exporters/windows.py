@@ -44,10 +44,8 @@ def grids(snapshot: Snapshot, taken: Container[str]) -> Iterator[Grid]:
     a label of these names itself.
     """
     for windows in snapshot.windows():
-        for grid in _grids(windows):
-            labels = grid.metric.labels
-            if len(set(labels)) == len(labels) and grid.metric.name not in taken:
-                yield grid
+        if not {WINDOW, QUANTILE} & set(windows.family.label_names):
+            yield from (grid for grid in _grids(windows) if grid.metric.name not in taken)
 
 
 def _grids(windows: FamilyWindows) -> Iterator[Grid]:
