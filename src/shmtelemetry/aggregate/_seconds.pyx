@@ -159,7 +159,7 @@ cdef class Seconds:
         """False if the series changed meanwhile."""
         cdef const Series *copy = &copied.series
         cdef const uint32_t *pages
-        cdef uint64_t length, entry, last = 0, first
+        cdef uint64_t length, entry, first
         # SYNC POINT: series. Pairs with end_change.
         cdef uint64_t mark = SHMTEL_LOAD_ACQUIRE(&live.mark)
         if mark & 1:
@@ -345,7 +345,8 @@ cdef void write_quantiles(const Sum *sum, uint64_t count, const double[::1] want
             key += 1
         to[at] = INFINITY
         if below >= rank:
-            to[at] = exp2((<double>key - 1.0 - 1023 * PAGE_BUCKETS + 0.5) / PAGE_BUCKETS)  # key is one further by now
+            # The middle of the bucket before `key` in logarithm, as HistogramValue.quantile has it.
+            to[at] = exp2((<double>key - 0.5 - 1023 * PAGE_BUCKETS) / PAGE_BUCKETS)
             if sum.maximum > -INFINITY:
                 to[at] = min(to[at], sum.maximum)
 

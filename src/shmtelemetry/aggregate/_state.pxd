@@ -207,9 +207,10 @@ cdef inline uint64_t offset_of(Core *core, const void *place) noexcept nogil:
 
 
 cdef inline void note_maximum(Series *series, double value) noexcept nogil:
-    """Keep the largest value since the keeper last took it, see _seconds.pyx. Not in the log: windows end with a reader.
+    """Keep the largest value since the keeper last took it, see _seconds.pyx.
 
-    Within a change of the series or before it, so that whoever sees the counts sees this too.
+    Not in the log, since windows end with a reader. Before the end of the change of the series, so that whoever sees
+    the counts sees this too.
     """
     cdef double largest
     memcpy(&largest, &series.time_ns, 8)
