@@ -356,7 +356,7 @@ def summarise(const unsigned char[::1] stored, list seconds, const uint64_t[::1]
               double[:, ::1] maxima, double[:, :, ::1] quantiles):
     """Statistics of each series over each window, which is the newest `ends[w]` seconds.
 
-    seconds: of each, newest first, the offsets in `stored` of its rows, counts and keys, and the count of rows; checked.
+    seconds: of each, newest first, offsets in `stored` of its rows, counts and keys, and the count of rows; checked.
     series: numbers, ascending, all that have rows. wanted: quantiles, ascending. The rest is what is written: (series,
     window), and of the quantiles (series, window, quantile).
     """
