@@ -50,6 +50,21 @@ class Health:
     details: Mapping[str, object] = field(default_factory=dict)
 
 
+def scrape(
+    exposition: Exposition, snapshot: Snapshot, query: str, accept: str, accept_encoding: str
+) -> tuple[dict[str, str], bytes]:
+    """What a scraper gets: Content-Type and perhaps Content-Encoding, and the body.
+
+    query: of its URL; `name[]=…` asks for single metrics. accept, accept_encoding: its headers, "" without one.
+    """
+    openmetrics, content_type = negotiate(accept)
+    body = exposition.expose(snapshot, openmetrics, parse_qs(query).get("name[]"))
+    if not _accepts_gzip(accept_encoding):
+        return {"Content-Type": content_type}, body
+    # The fastest level: a scrape of 16 MB takes a tenth of a second, and is a twentieth of that long.
+    return {"Content-Type": content_type, "Content-Encoding": "gzip"}, gzip.compress(body, 1, mtime=0)
+
+
 class MetricsServer:
     """Serves `/metrics`, `/health`, `/health/ready`, `/health/live` and an index, each request in a thread.
 
@@ -189,20 +204,19 @@ class _Handler(BaseHTTPRequestHandler):
         return self.request_version == "HTTP/1.0" if host is None else names_loopback(host)
 
     def _metrics(self, query: str) -> None:
-        openmetrics, content_type = negotiate(self._header("Accept"))
         try:
-            names = parse_qs(query).get("name[]")
-            body = self.server.exposition.expose(self.server.snapshot(), openmetrics, names)
+            headers, body = scrape(
+                self.server.exposition,
+                self.server.snapshot(),
+                query,
+                self._header("Accept"),
+                self._header("Accept-Encoding"),
+            )
         except Exception as error:
             logger.exception("the metrics cannot be shown")
             self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, f"the metrics cannot be shown: {error!r}")
             return
-        if _accepts_gzip(self._header("Accept-Encoding")):
-            # The fastest level: a scrape of 16 MB takes a tenth of a second, and is a twentieth of that long.
-            body = gzip.compress(body, 1, mtime=0)
-            self._send(HTTPStatus.OK, body, content_type, {"Content-Encoding": "gzip"})
-        else:
-            self._send(HTTPStatus.OK, body, content_type)
+        self._send(HTTPStatus.OK, body, headers.pop("Content-Type"), headers)
 
     def _health(self, details: bool) -> None:
         try:
