@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.subjects import native, peers, scrape
+from benchmarks.subjects import native, peers, scrape, web
 from shmtelemetry.cli import bench
 from shmtelemetry.cli.bench import Subject
 
@@ -11,6 +11,7 @@ PEER = "peer"
 FLOOR = "floor"
 DRAIN = "drain"
 SCRAPE = "scrape"
+WEB = "web"
 
 GROUPS: dict[str, tuple[Subject, ...]] = {
     EMIT: (*bench.EMITS, native.c_push),
@@ -30,4 +31,5 @@ GROUPS: dict[str, tuple[Subject, ...]] = {
     FLOOR: (native.empty_float, native.empty_object, native.rdtsc, native.memcpy),
     DRAIN: bench.DRAINS,
     SCRAPE: (scrape.scrape, scrape.prometheus_scrape),
+    WEB: (web.alone, web.counted, web.instrumentator),
 }
