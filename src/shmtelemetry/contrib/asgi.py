@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, Unpack
 from weakref import WeakSet
 
-from .instrumented import CLIENT_CLOSED, FAILED, Exchange, Instrumented, Request, Settings
+from .instrumented import CLIENT_CLOSED, FAILED, Exchange, Instrumented, MiddlewareSettings, Request, Settings
 from .lag import Lag
 from .templates import Templates
 
@@ -41,7 +41,7 @@ class Middleware(Instrumented[Application]):
     WebSockets are passed on and not counted. Needs asyncio.
     """
 
-    def __init__(self, app: Application, **settings: Any) -> None:
+    def __init__(self, app: Application, **settings: Unpack[MiddlewareSettings]) -> None:
         super().__init__(app, **settings)
         self._templates = Templates()
         self._routed: object = app

@@ -30,6 +30,10 @@ class Settings(TypedDict, total=False):
     endpoint: Callable[[Request], str | None] | None
 
 
+class MiddlewareSettings(Settings, total=False):
+    expose: str | None
+
+
 class Instrumented(Generic[_Application]):
     """An application whose requests are counted.
 
