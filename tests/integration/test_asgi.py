@@ -126,6 +126,10 @@ def test_scrapers_get_the_format_that_they_ask_for(namespace: str, tmp_path: Pat
         _, headers, body = server.ask("GET", "/internal/metrics", **wanted)
         assert headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
         assert gzip.decompress(body).endswith(b"# EOF\n")
+        protobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+        assert server.ask("GET", "/internal/metrics", Accept=protobuf)[1]["Content-Type"].startswith(
+            protobuf.split(";")[0]
+        )
         status, headers, body = server.ask("HEAD", "/internal/metrics")
         assert (status, body) == (200, b"")
         assert int(headers["Content-Length"]) > 1000

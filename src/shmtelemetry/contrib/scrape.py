@@ -8,8 +8,7 @@ from http import HTTPStatus
 
 from .. import config
 from ..aggregate.snapshot import Snapshot
-from ..exporters.http import scrape
-from ..exporters.prometheus import Exposition
+from ..exporters.http import Answers
 from ..liveness import fork_lock
 from ..reader import Reader
 from ..segment import usable
@@ -30,7 +29,7 @@ class Scrape:
         self.namespace = namespace
         self._lock = fork_lock()
         self._reader: Reader | None = None
-        self._exposition = Exposition()
+        self._answers = Answers(self._snapshot)
         self._pid = 0
 
     def start(self) -> None:
@@ -45,7 +44,7 @@ class Scrape:
         """This process's reader; None where telemetry does nothing."""
         with self._lock:
             if self._pid != os.getpid():
-                self._pid, self._reader, self._exposition = os.getpid(), None, Exposition()
+                self._pid, self._reader, self._answers = os.getpid(), None, Answers(self._snapshot)
                 atexit.register(self.close)
             if self._reader is None and not config.disabled() and usable():
                 self._reader = Reader(self.namespace, standby=True)
@@ -57,18 +56,18 @@ class Scrape:
         if method not in ("GET", "HEAD"):
             return _line(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD are answered", Allow="GET, HEAD")
         try:
-            snapshot = self._snapshot()
-            headers, body = scrape(self._exposition, snapshot, query, accept, accept_encoding)
+            self._opened()
+            headers, body = self._answers.answer(query, accept, accept_encoding)
         except Exception as error:
             logger.exception("the metrics cannot be shown")
             return _line(HTTPStatus.INTERNAL_SERVER_ERROR, f"the metrics cannot be shown: {error!r}")
         return HTTPStatus.OK, {**headers, "Cache-Control": "no-store"}, body
 
-    def _snapshot(self) -> Snapshot:
+    def _snapshot(self, distributions: bool) -> Snapshot:
         reader = self._opened()
         if reader is None:
             return Snapshot(self.namespace, time.time_ns(), {}, {})
-        return reader.scrape()
+        return reader.scrape(distributions)
 
     def close(self) -> None:
         """Take what is published, and leave the namespace to another process."""
