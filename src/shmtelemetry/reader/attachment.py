@@ -14,6 +14,10 @@ from ..segment import Segment
 from ._agent import Agent
 
 NO_BUCKETS = Buckets(())
+_LEAST = {  # bytes of a catalogue record's payload
+    layout.KIND_SERIES: layout.CELL_SIZE + layout.SERIES_METRIC.size,
+    layout.KIND_EXEMPLAR: layout.EXEMPLAR.size,
+}
 
 
 class Attachment:
@@ -75,6 +79,7 @@ class Attachment:
         offsets: list[int] = []
         cells: list[int] = []
         buckets: list[Buckets] = []
+        places: list[tuple[int, int, int]] = []
         at = 0
         while at < len(stored):
             kind, payload, size = _catalogue_record(self.segment.name, stored, at)
@@ -85,10 +90,15 @@ class Attachment:
                 offsets.append(offset)
                 cells.append(self._learned + at + layout.CATALOGUE_RECORD.size)
                 buckets.append(bounds)
+            elif kind == layout.KIND_EXEMPLAR:
+                room, series = _exemplar_place(self.segment.name, payload, self._series + len(offsets))
+                places.append((self._learned + at + layout.CATALOGUE_RECORD.size, room, series))
             at += size
         self._ensure_folds(self._series + len(offsets))
         if offsets:
             self._agent.set_targets(self.number, offsets, cells, buckets)
+        if places:
+            self._agent.add_places(self.number, *zip(*places, strict=True))
         self._metrics = metrics
         self._learned += at
         self._series += len(offsets)
@@ -143,11 +153,22 @@ def _catalogue_record(name: str, stored: bytes, at: int) -> tuple[int, bytes, in
     if at + head > len(stored):
         raise SegmentError(f"{name}: the catalogue ends in the middle of a record")
     kind, _, length = layout.CATALOGUE_RECORD.unpack_from(stored, at)
-    least = layout.CELL_SIZE + layout.SERIES_METRIC.size if kind == layout.KIND_SERIES else 0
+    least = _LEAST.get(kind, 0)
     if length % 8 or not least <= length <= len(stored) - at - head:
         raise SegmentError(f"{name}: a catalogue record of {length:,} bytes in {len(stored) - at - head:,}")
     payload = stored[at + head : at + head + length]
     return kind, payload.rstrip(b"\0") if kind == layout.KIND_METRIC else payload, head + length
+
+
+def _exemplar_place(name: str, payload: bytes, known: int) -> tuple[int, int]:
+    """(room of each slot, number of the series) of the place of an exemplar. known: how many series there are."""
+    _, series, room = layout.EXEMPLAR.unpack_from(payload)
+    size = layout.EXEMPLAR.size + 2 * (layout.EXEMPLAR_SLOT.size + room)
+    if room % 8 or room > layout.EXEMPLAR_ROOMS[-1] or len(payload) < size:
+        raise SegmentError(f"{name}: an exemplar of {room:,} bytes in {len(payload):,}")
+    if series >= known:
+        raise SegmentError(f"{name}: an exemplar of series {series}, of {known}")
+    return room, series
 
 
 def _metric(name: str, stored: bytes) -> Metric:
