@@ -12,6 +12,8 @@ _Exemplar = str | Mapping[str, str] | None
 class Handle:
     metric: Metric
     values: tuple[str, ...]
+    series: int
+    cell_offset: int
     def __init__(
         self, producer: Producer, metric: Metric, values: tuple[str, ...], series: int, cell_offset: int
     ) -> None: ...

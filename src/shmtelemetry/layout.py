@@ -8,8 +8,9 @@
         +0               read_position, overwritten, reader_pid, reader_role, reader_seen
     ring_offset          capacity x record_size bytes
     catalogue_offset     8-byte aligned records {u16 kind, u16 flags, u32 length, payload}; the end of the file, grows
-                         a series' payload begins with its cell; an exemplar's is its place: {u64 steps, u32 series,
-                         u32 room} and two slots {u64 time, f64 value, u64 length, room bytes of labels}
+                         metrics and series are numbered as they come; a series' payload begins with its cell; an
+                         exemplar's is its place: {u64 steps, u32 series, u32 room} and two slots {u64 time,
+                         f64 value, u64 length, room bytes of labels}
 
 Every area begins on a page. Integers are in the byte order of the machine, which the header names. The same structures
 stand in include/shmtelemetry.h; a test compares the two.
@@ -87,6 +88,12 @@ KIND_METRIC: Final = 1
 KIND_SERIES: Final = 2
 KIND_RETIRE: Final = 3
 KIND_EXEMPLAR: Final = 4  # the place of one bucket's newest exemplar
+FLAG_RETIRED: Final = 1  # of a series record: it was retired before this segment was opened
+CELL_SIZE: Final = 48
+SERIES_METRIC: Final = struct.Struct("=II")  # after the cell: number of the metric, count of label values
+LABEL_LENGTH: Final = struct.Struct("=I")
+RETIRE: Final = struct.Struct("=I4x")  # number of the series
+EXEMPLAR: Final = 4  # the place of one bucket's newest exemplar
 CELL_SIZE: Final = 48
 SERIES_METRIC: Final = struct.Struct("=II")  # after the cell: number of the metric, count of label values
 LABEL_LENGTH: Final = struct.Struct("=I")

@@ -17,5 +17,6 @@ cdef struct Places:
     bint unseen            # whether some have never been looked at
 
 cdef int add_places(Places *places, offsets, rooms, series) except -1
+cdef void skip_places(Places *places, const unsigned char *catalogue) noexcept
 cdef bint fold_places(Core *core, Places *places, const unsigned char *catalogue, const Target *targets,
                       const Batch *clock) noexcept nogil

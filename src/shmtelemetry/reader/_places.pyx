@@ -26,6 +26,13 @@ cdef int add_places(Places *places, offsets, rooms, series) except -1:
     return 0
 
 
+cdef void skip_places(Places *places, const unsigned char *catalogue) noexcept:
+    """Let only what comes from now on be taken over."""
+    cdef uint64_t at
+    for at in range(places.count):
+        places.known[at].steps = SHMTEL_LOAD_ACQUIRE(&(<shmtel_exemplar *>(catalogue + places.known[at].offset)).steps)
+
+
 cdef bint fold_places(Core *core, Places *places, const unsigned char *catalogue, const Target *targets,
                       const Batch *clock) noexcept nogil:
     """Take over what changed since the last look. False: not all, for one kept changing or the state must grow."""
