@@ -27,6 +27,7 @@ cdef class Counter(Handle):
 
 
 cdef class Gauge(Handle):
+    cdef bint put(self, double value)
     cdef bint full(self, uint64_t now, double value)
 
 

@@ -7,7 +7,6 @@ The call of emit that is made most, with one float and nothing else, has an entr
 makes, which sees to keywords and defaults: see the end of this file.
 """
 
-from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.object cimport PyObject
 from libc.float cimport DBL_MAX
 from libc.math cimport isnan
@@ -125,13 +124,15 @@ cdef class Gauge(Handle):
 
     def emit(self, value) -> bool:
         """Set the value; any float. Never lost to a full ring; False only where there is no ring at all."""
-        cdef double number = PyFloat_AS_DOUBLE(value) if PyFloat_CheckExact(value) else self.number(value)
-        cdef uint64_t now = shmtel_ticks(self.ring.clock)
-        if shmtel_push_sample(self.ring, self.series, now, number):
-            return True
-        return self.full(now, number)
+        return self.put(self.number(value))
 
     set = emit
+
+    cdef inline bint put(self, double value):
+        cdef uint64_t now = shmtel_ticks(self.ring.clock)
+        if shmtel_push_sample(self.ring, self.series, now, value):
+            return True
+        return self.full(now, value)
 
     cdef bint full(self, uint64_t now, double value):
         if not self.producer.just_looked(now):
@@ -260,7 +261,7 @@ cdef extern from "Python.h":
     ctypedef struct PyMethodDescrObject:
         PyMethodDef *d_method
 
-cdef Entry parse_counter_emit = NULL, parse_counter_inc = NULL, parse_histogram_emit = NULL
+cdef Entry parse_counter_emit = NULL, parse_counter_inc = NULL, parse_gauge_emit = NULL, parse_histogram_emit = NULL
 
 
 cdef inline bint is_plain(PyObject *const *arguments, Py_ssize_t count, PyObject *names) noexcept:
@@ -280,6 +281,12 @@ cdef object counter_inc(PyObject *handle, PyObject *const *arguments, Py_ssize_t
     if is_plain(arguments, count, names):
         return (<Counter>handle).add(double_of(arguments[0]))
     return parse_counter_inc(handle, arguments, count, names)
+
+
+cdef object gauge_emit(PyObject *handle, PyObject *const *arguments, Py_ssize_t count, PyObject *names):
+    if is_plain(arguments, count, names):
+        return (<Gauge>handle).put(double_of(arguments[0]))
+    return parse_gauge_emit(handle, arguments, count, names)
 
 
 cdef object histogram_emit(PyObject *handle, PyObject *const *arguments, Py_ssize_t count, PyObject *names):
@@ -302,4 +309,5 @@ cdef Entry put_before(method, Entry entry):
 if parse_histogram_emit == NULL:  # a second interpreter of this process has the same definitions
     parse_counter_emit = put_before(Counter.emit, counter_emit)
     parse_counter_inc = put_before(Counter.inc, counter_inc)
+    parse_gauge_emit = put_before(Gauge.emit, gauge_emit)
     parse_histogram_emit = put_before(Histogram.emit, histogram_emit)
