@@ -46,14 +46,14 @@ _FIELD_KINDS: Final = "biufSUMm"
 MAX_EXEMPLAR_CHARACTERS: Final = 128  # of all its names and values together, as OpenMetrics 1.0 has it
 
 
+def is_label_name(name: object) -> bool:
+    """Whether a label may have this name: [a-zA-Z_][a-zA-Z0-9_]*, not beginning with __."""
+    return isinstance(name, str) and bool(_LABEL_NAME.fullmatch(name))
+
+
 def unit_of_name(name: str) -> str | None:
     """The unit that a metric's name says, by its last word before `_total`; None if it says none."""
     return _UNIT_OF_SUFFIX.get(name.removesuffix("_total").rpartition("_")[2])
-
-
-def is_label_name(name: str) -> bool:
-    """Whether a label may have this name: [a-zA-Z_][a-zA-Z0-9_]*, not beginning with __."""
-    return _LABEL_NAME.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Metric:
     def _check_labels(self) -> None:
         reserved = {"le"} if self.kind == "histogram" else {"producer"} if self.merge == "all" else set()
         for label in self.labels:
-            if not isinstance(label, str) or not is_label_name(label) or label in reserved:
+            if not is_label_name(label) or label in reserved:
                 raise ValueError(
                     f"label name {label!r} of {self.name}: expected [a-zA-Z_][a-zA-Z0-9_]*, "
                     "not beginning with __, and none of le, producer where they have a meaning"

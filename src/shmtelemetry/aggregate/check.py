@@ -9,6 +9,7 @@ import numpy.typing as npt
 from ..errors import StateError
 from ..layout import BYTE_ORDER
 from .series import (
+    BEYOND,
     BLOCK,
     EXEMPLAR,
     FOLD,
@@ -20,7 +21,7 @@ from .series import (
     NAMES,
     PAGE_BUCKETS,
     SERIES_TABLE,
-    SLOT_ENDED,
+    SLOT_ASIDE,
     SLOTS,
     VERSION,
 )  # fmt: skip
@@ -58,7 +59,7 @@ def check_header(fd: int, namespace: str) -> int:
 
 def check_tables(view: View) -> None:
     """Raises ValueError for tables that are not where they can be."""
-    for table in (METRICS, SLOTS, NAMES, SERIES_TABLE):
+    for table in (METRICS, SLOTS, NAMES, SERIES_TABLE, BEYOND):
         count = view.mapping.load(table.count_offset)
         if count > table.limit:
             raise ValueError(f"{count:,} entries in a table of {table.limit:,}")
@@ -71,7 +72,7 @@ def check_entries(view: View) -> None:
     slots, names, series = view.entries(SLOTS), view.entries(NAMES), view.entries(SERIES_TABLE)
     if np.any(names["length"] > 64):
         raise ValueError("a producer's name of more than 64 bytes")
-    if np.any(slots["status"] > SLOT_ENDED) or np.any(slots["name"] >= max(1, len(names))):
+    if np.any(slots["status"] > SLOT_ASIDE) or np.any(slots["name"] >= max(1, len(names))):
         raise ValueError("a segment in a condition, or of a producer, that there is none of")
     kept = slots[slots["folds_capacity"] > 0]
     if np.any(kept["folds_capacity"] > view.mapping.size):

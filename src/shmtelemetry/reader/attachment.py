@@ -1,15 +1,15 @@
 """Attachment: one segment in the reader's hands, and how what its records name becomes series of the state."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 
 from .. import layout
 from ..aggregate._kernels import Buckets
-from ..aggregate.series import FOLD, KINDS, SERIES_TABLE, SLOT, SLOTS, field_offset
+from ..aggregate.series import FOLD, KINDS, SERIES_TABLE, SLOT, SLOTS, digest, field_offset
 from ..aggregate.state import State
 from ..aggregate.view import decode_labels
 from ..errors import SegmentError, StateError
-from ..liveness import Process
 from ..schema import SAMPLE, SECONDS_PER, Metric, Schema
 from ..segment import Segment
 from ._agent import Agent
@@ -47,10 +47,8 @@ class Attachment:
         if slot is None:
             slot = state.open_slot(header.uuid, segment.producer, header.start_position, header.capacity, header.pid)
         self.slot = slot
-        here = Process.current()
-        local = (header.boot_id, header.pid_namespace) == (here.boot_id, here.pid_namespace)
         try:
-            self.number = agent.add(segment, state.place(SLOTS, slot), local)
+            self.number = agent.add(segment, state.place(SLOTS, slot), header.process.visible())
             self._set_up(slot)
         except BaseException:
             if self.number >= 0:
@@ -88,7 +86,7 @@ class Attachment:
             while at < len(stored):
                 kind, flags, payload, size = _catalogue_record(self.segment.name, stored, at)
                 if kind == layout.KIND_METRIC:
-                    self._metrics.append(self._state.define(_metric(self.segment.name, payload)))
+                    self._metrics.append(self._state.define(self._metric(payload)))
                 elif kind == layout.KIND_SERIES:
                     retired = flags & layout.FLAG_RETIRED or len(self._series) + len(new) in gone
                     number, bounds = (-1, NO_BUCKETS) if retired else self._place(payload)
@@ -160,6 +158,12 @@ class Attachment:
         except StateError as error:
             self._state.warn_once("folds", f"steps that meet a full ring stay in their cells: {error}")
 
+    def _metric(self, stored: bytes) -> Metric:
+        try:
+            return _short_metric(stored) if len(stored) <= SHORT else Metric.from_json(stored)
+        except Exception as error:  # whatever a stored definition of other types leads to
+            raise SegmentError(f"{self.segment.name}: a metric that cannot be: {error}") from error
+
     def _place(self, payload: bytes) -> tuple[int, Buckets]:
         """(number of the series in the state or -1, bounds) for a series record."""
         begin = layout.CELL_SIZE
@@ -170,7 +174,7 @@ class Attachment:
         metric = self._metrics[number]
         if metric is None:
             return -1, NO_BUCKETS
-        if len(labels) != len(self._state.metrics[metric].labels):
+        if len(labels) + self._state.adds_producer(metric) != len(self._state.metrics[metric].labels):
             raise SegmentError(
                 f"{self.segment.name}: a series of {self._state.metrics[metric].name} with {count} labels"
             )
@@ -241,11 +245,8 @@ def _exemplar_place(name: str, payload: bytes, known: int) -> tuple[int, int]:
     return room, series
 
 
-def _metric(name: str, stored: bytes) -> Metric:
-    try:
-        return Metric.from_json(stored)
-    except Exception as error:  # whatever a stored definition of other types leads to
-        raise SegmentError(f"{name}: a metric that cannot be: {error}") from error
+_short_metric = lru_cache(maxsize=1024)(Metric.from_json)  # producers that come and go bring the same ones
+SHORT = 2048  # bytes; nobody fills our memory with definitions
 
 
 class RecordPlan:
@@ -280,19 +281,19 @@ class RecordPlan:
         self._time_ns = round(SECONDS_PER[unit or "ns"] * 1e9)
         self.used: list[int] = []  # numbers of the series that its groups have
         self._folds = 0
-        self._known_folds: dict[int, int] = {}  # number of the series → index of its fold
+        self._known_folds: dict[int, int] = {}  # digest of metric and label fields → index of the fold
 
     def install(self, agent: Agent, number: int) -> None:
         labels = [(offset, item.itemsize) for _, item, offset in self._labels]
         agent.set_plan(number, self.columns, labels, self._time_offset, self._time_ns)
 
     def restore(self, slot: int) -> None:
-        """Nothing but the totals' last values has to survive a reader: their folds name their series."""
+        """Nothing but the totals' last values has to survive a reader: their folds say whose they are."""
         entry = self._state.entry(SLOTS, slot)
         for at in range(int(entry["folds_capacity"])):
             key = int.from_bytes(self._state.block(int(entry["folds"]) + at * FOLD.itemsize, 8), "little")
             if key:
-                self._known_folds[key - 1] = at
+                self._known_folds[key] = at
                 self._folds = at + 1
 
     def add_group(self, agent: Agent, number: int, slot: int, key: bytes) -> None:
@@ -306,7 +307,7 @@ class RecordPlan:
         folds = [-1] * len(series)
         for column, total in enumerate(self._totals):
             if total and series[column] >= 0:
-                folds[column] = self._fold(slot, series[column], labels)
+                folds[column] = self._fold(slot, digest(self._metrics[column], key))
                 if folds[column] < 0:  # without a last value of its own it would count everything again
                     series[column] = -1
         offsets = [self._state.place(SERIES_TABLE, at) if at >= 0 else -1 for at in series]
@@ -316,19 +317,20 @@ class RecordPlan:
                 self._state.lives.use(at)
         agent.add_group(number, key, offsets, folds)
 
-    def _fold(self, slot: int, series: int, labels: tuple[str, ...]) -> int:
-        """Index of the fold with a cumulative column's last value; -1 for an overflow series, and without memory."""
-        if self._state.series[series][1] != labels:
-            return -1
-        known = self._known_folds.get(series)
+    def _fold(self, slot: int, key: int) -> int:
+        """Index of the fold with the last value of a cumulative column and label set; -1 without memory for it.
+
+        Not by series: those of all label sets beyond the bound are one.
+        """
+        known = self._known_folds.get(key)
         if known is None:
             try:
                 self._state.ensure_folds(slot, self._folds + 1)
             except StateError:
                 return -1
             offset = int(self._state.entry(SLOTS, slot)["folds"]) + self._folds * FOLD.itemsize
-            self._state.mapping.store(offset, series + 1)
-            known = self._known_folds[series] = self._folds
+            self._state.mapping.store(offset, key)
+            known = self._known_folds[key] = self._folds
             self._folds += 1
         return known
 

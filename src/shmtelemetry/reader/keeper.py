@@ -7,7 +7,7 @@ import logging
 import os
 
 from .. import layout
-from ..aggregate.series import SLOT_ENDED, SLOTS
+from ..aggregate.series import SLOT_ASIDE, SLOT_ENDED, SLOT_LIVE, SLOTS
 from ..aggregate.state import State
 from ..errors import ReaderBusyError, SegmentError, StateError
 from ..segment import DIRECTORY, Segment, attach, header_uuid, segment_names
@@ -53,12 +53,12 @@ class Keeper:
         if wanted != self._served and all(self._serve_all()):
             self._served = wanted
         self._show_aside()
-        if self._state.get("size") - self._state.get("allocated") < ROOM:
-            self._grow()
+        self._make_room()
 
     def serve(self) -> bool:
-        """Do what rings wait for; returns whether any of them can go on now."""
-        return any(self._serve_all())
+        """Do what rings and exemplars wait for; returns whether any of them can go on now."""
+        served = any(self._serve_all())
+        return self._make_room() or served
 
     def _serve_all(self) -> list[bool]:
         return [self._serve(number) for number in self._agent.wanting_rings()]
@@ -68,11 +68,11 @@ class Keeper:
         self._checked = 0
         self.check(self._agent.count)
 
-    def check(self, count: int) -> None:
-        """Find the dead among the producers of the next `count` rings."""
+    def check(self, count: int, quiet: int = 0) -> None:
+        """Find the dead among the producers of the next `count` rings, and of at most `quiet` that fell quiet."""
         if self._checked >= self._agent.count:
             self._checked = 0
-        for number in self._agent.suspects(self._checked, count):
+        for number in self._agent.suspects(self._checked, count) + self._agent.quiet_suspects(quiet):
             if not self._attachments[number].segment.alive():
                 self._agent.end(number)
         self._checked += count
@@ -130,6 +130,7 @@ class Keeper:
             self._quarantine(name, error)
             segment.close()
             return
+        self._state.set_slot_status(attachment.slot, SLOT_LIVE)
         self._attachments[attachment.number] = attachment
         self._agent.start(attachment.number)
 
@@ -157,14 +158,21 @@ class Keeper:
             return False
         except Exception as error:
             self._quarantine(attachment.segment.name, error)
+            self._state.set_slot_status(attachment.slot, SLOT_ASIDE)
+            attachment.end()
             self._forget(number)
         return True
 
-    def _grow(self) -> None:
+    def _make_room(self) -> bool:
+        """Grow the state if little of it is free; returns whether it has grown."""
+        if self._state.get("size") - self._state.get("allocated") >= ROOM:
+            return False
         try:
             self._state.grow()
         except StateError as error:
             self._wait_for_memory(error)
+            return False
+        return True
 
     def _wait_for_memory(self, error: StateError) -> None:
         """Rings that need more of it wait, each for itself, and are tried again in every round."""

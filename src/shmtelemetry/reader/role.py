@@ -14,7 +14,7 @@ import time
 from ..aggregate._kernels import Buckets
 from ..aggregate.series import SERIES_TABLE
 from ..aggregate.snapshot import Snapshot
-from ..aggregate.state import GAUGE_TTL, State, make_state, state_path
+from ..aggregate.state import GAUGE_TTL, MAX_SERIES, State, make_state, state_path
 from ..aggregate.view import View
 from ..segment import DIRECTORY
 from ._agent import Agent
@@ -26,6 +26,8 @@ logger = logging.getLogger("shmtelemetry")
 LONGEST_SLEEP = 0.004  # seconds; at most 1 ms of it while anything was active in the last second
 KEEPER_PERIOD = 0.1
 CHECKS = 10  # rings whose locks are tried in one period; a ring that was closed is noticed by the loop
+QUIET_CHECKS = 100  # of those that have just fallen quiet: a producer that was killed is most likely among them
+SCRAPE_CHECKS = 200  # before a scrape, so that it shows who lives
 TURNING = 2.0  # seconds without a turn after which the loop is not healthy
 PATIENCE = 0.05  # seconds for which others who ask are served, as long as they wait
 
@@ -33,24 +35,30 @@ PATIENCE = 0.05  # seconds for which others who ask are served, as long as they 
 class Role:
     """The namespace's lock, its state, and the loop that drains into it.
 
-    interval: longest sleep in seconds. gauge_ttl: seconds until a gauge expires that no living producer has.
-
-    Raises ReaderBusyError naming the process that has the lock, StateError for a state that cannot be used.
+    interval: longest sleep in seconds. max_series, gauge_ttl, label_producer: as State has them. Raises ReaderBusyError
+    naming the process that has the lock, StateError for a state that cannot be used.
     """
 
-    def __init__(self, namespace: str, interval: float = LONGEST_SLEEP, gauge_ttl: float = GAUGE_TTL) -> None:
+    def __init__(
+        self,
+        namespace: str,
+        interval: float = LONGEST_SLEEP,
+        max_series: int = MAX_SERIES,
+        gauge_ttl: float = GAUGE_TTL,
+        label_producer: bool | None = None,
+    ) -> None:
         self._control = Control(namespace)
         try:
-            self._open(namespace, interval, gauge_ttl)
+            path = state_path(DIRECTORY, namespace, os.geteuid())
+            make_state(path)
+            self._control.hold(path, namespace)
+            self._state = State(namespace, path, max_series, gauge_ttl, label_producer)
+            self._open(namespace, interval)
         except BaseException:
             self._control.close()
             raise
 
-    def _open(self, namespace: str, interval: float, gauge_ttl: float) -> None:
-        path = state_path(DIRECTORY, namespace, os.geteuid())
-        make_state(path)
-        self._control.hold(path, namespace)
-        self._state = State(namespace, path, gauge_ttl)
+    def _open(self, namespace: str, interval: float) -> None:
         self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._agent = Agent(self._state.store, self._eventfd, int(interval * 1e9), self._control.mapping, BELL, ASKED)
         lag = self._state.place(SERIES_TABLE, self._state.lag)
@@ -63,6 +71,9 @@ class Role:
         self._wakeful = select.poll()  # select.select refuses descriptors from 1024 on
         self._wakeful.register(self._eventfd, select.POLLIN)
         self._drained = 0  # records, when it was closed
+
+    def bound(self, max_series: int, gauge_ttl: float) -> None:
+        self._state.max_series, self._state.gauge_ttl = max_series, gauge_ttl
 
     # ---- turns ----
 
@@ -105,7 +116,7 @@ class Role:
                 with self._keeping:
                     self._keeper.attend()
                     if time.monotonic() - checked >= KEEPER_PERIOD:
-                        self._keeper.check(CHECKS)
+                        self._keeper.check(CHECKS, QUIET_CHECKS)
                         checked = time.monotonic()
                 now = time.monotonic()
                 if now - calibrated >= 1.0:
@@ -145,7 +156,7 @@ class Role:
         if not self._attend(deadline, look=True):
             return False
         published = self._agent.published()
-        while published := self._agent.behind(published):
+        while (published := self._agent.behind(published)) or self._agent.ending():
             if time.monotonic() >= deadline:
                 return False
             self._agent.await_turn(max(0.0, deadline - time.monotonic()))
@@ -160,6 +171,7 @@ class Role:
         try:
             if look:
                 self._keeper.look_now()
+                self._keeper.check(SCRAPE_CHECKS)
             self._keeper.attend()
         finally:
             self._keeping.release()
