@@ -175,7 +175,7 @@ def _label_texts(names: tuple[str, ...], labels: Labels) -> list[tuple[str, ...]
 
 def _exemplar_text(exemplar: Exemplar) -> bytes:
     labels = ",".join(f'{name}="{_escape(value)}"' for name, value in sorted(exemplar.labels))
-    seconds = exemplar.time_ns / 1e9
+    seconds = exemplar.time_ns / 1_000_000_000  # of two integers: rounded once
     return _encode(f" # {{{labels}}} ") + go_string(exemplar.value) + b" %b\n" % str(seconds).encode()
 
 
