@@ -129,7 +129,7 @@ cdef class Exemplars:
         payload = layout.EXEMPLAR.pack(0, self.series, room) + bytes(2 * (layout.EXEMPLAR_SLOT.size + room))
         record = layout.CATALOGUE_RECORD.pack(layout.KIND_EXEMPLAR, 0, len(payload)) + payload
         with fork_lock():
-            # defining: a signal handler in the middle of a definition of this very thread; the next exemplar has a place
+            # defining: in a signal handler, amid a definition of this very thread; the next exemplar gets a place
             if self.refused or self.producer.defining or self.places[bucket].room >= length:
                 return 0
             try:

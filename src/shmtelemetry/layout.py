@@ -93,13 +93,9 @@ CELL_SIZE: Final = 48
 SERIES_METRIC: Final = struct.Struct("=II")  # after the cell: number of the metric, count of label values
 LABEL_LENGTH: Final = struct.Struct("=I")
 RETIRE: Final = struct.Struct("=I4x")  # number of the series
-EXEMPLAR: Final = 4  # the place of one bucket's newest exemplar
-CELL_SIZE: Final = 48
-SERIES_METRIC: Final = struct.Struct("=II")  # after the cell: number of the metric, count of label values
-LABEL_LENGTH: Final = struct.Struct("=I")
 EXEMPLAR: Final = struct.Struct("=QII")  # steps, number of the series, room; two slots follow
 EXEMPLAR_SLOT: Final = struct.Struct("=QdQ")  # time, value, length of the labels, which follow
-EXEMPLAR_ROOMS: Final = (72, 160, 576)  # bytes for labels: ids of a trace and a span, most of plain ASCII, all there are
+EXEMPLAR_ROOMS: Final = (72, 160, 576)  # bytes for labels: ids of a trace and a span; most of ASCII; all there are
 EXEMPLAR_LABEL: Final = struct.Struct("=HH")  # lengths of a label's name and value, which follow
 
 

@@ -17,10 +17,12 @@ from shmtelemetry.aggregate.snapshot import Exemplar, Snapshot
 from shmtelemetry.errors import StateError
 from shmtelemetry.exporters.prometheus import expose
 from shmtelemetry.layout import KIND_EXEMPLAR
-from shmtelemetry.segment import segment_names
+from shmtelemetry.segment import Segment, attach, segment_names
+from tests.catalogue import places
 from tests.forging import Forgery, catalogue_record
 from tests.processes import child, in_child, kill, wait_until
 from tests.reading import read_position, running_reader, state_of, talker, the_segment
+from tests.stepping import instants
 
 ENOUGH = 60.0
 BOUNDS = (1.0, 2.0)
@@ -71,6 +73,20 @@ def test_a_scrape_shows_what_was_emitted_before_it(namespace: str) -> None:
             assert abs(newest.time_ns - snapshot.taken_ns) < 60e9
 
 
+def test_a_scrape_waits_for_exemplars_and_not_for_records_alone(namespace: str) -> None:
+    with Reader(namespace, ephemeral=True) as reader, Telemetry("p", namespace) as telemetry:
+        assert telemetry.counter("c").inc(1.0, "a")
+        reader.poll()
+        agent, segment = reader._role._agent, telemetry._producer.segment  # type: ignore[union-attr]
+        assert agent.behind(agent.published()) == []
+        at = segment.header.producer_offset + layout.EXEMPLARS
+        segment.mapping.store(at, segment.mapping.load(at) + 1)  # as if one came after its record was drained
+        published = agent.published()
+        assert agent.behind(published) != []
+        reader.poll()
+        assert agent.behind(published) == []
+
+
 def test_every_series_has_its_own_in_order_of_series_and_bucket(namespace: str) -> None:
     with Reader(namespace, ephemeral=True) as reader, Telemetry("p", namespace) as telemetry:
         family = telemetry.histogram("h", labels=("n",), buckets=BOUNDS)
@@ -114,7 +130,9 @@ def test_they_outlive_their_producer_and_their_reader(namespace: str) -> None:
         with Reader(namespace, ephemeral=turn == 3) as reader:
             reader.poll()
             snapshot = reader.snapshot()
-            assert shown(snapshot) == {bucket: f"trace-{max(range(bucket, turn + 1, 3))}" for bucket in range(min(turn + 1, 3))}
+            assert shown(snapshot) == {
+                bucket: f"trace-{max(range(bucket, turn + 1, 3))}" for bucket in range(min(turn + 1, 3))
+            }
             assert shown(snapshot, "c_total") == {0: f"trace-{turn}"}
             assert list(segment_names(namespace)) == []
 
@@ -167,7 +185,8 @@ def emit_many(namespace: str, asked: Callable[[], bool]) -> int:
     with Telemetry("p", namespace, capacity=2**16) as telemetry:
         histogram = telemetry.histogram("h", buckets=BOUNDS)
         while not asked():
-            for number in range(number + 1, number + 1000):
+            for _ in range(1000):
+                number += 1
                 text = str(number).ljust(number % 90, ".")
                 histogram.emit(number % 3 + 0.5, exemplar={"number": str(number), "text": text})
     return number
@@ -197,6 +216,35 @@ def test_no_kill_of_a_reader_tears_one_or_brings_an_old_one_back(namespace: str)
             assert {number % 3 for number in accepted} == {0, 1, 2}
             assert max(accepted) <= total
             assert max(newest.values()) > 0
+
+
+def test_a_kill_after_any_instruction_of_emit_leaves_the_old_or_the_new_one(namespace: str) -> None:
+    with Telemetry("p", namespace, capacity=64) as telemetry:
+        telemetry.histogram("h", buckets=BOUNDS)
+
+        def prepare() -> Callable[[], object]:
+            histogram = telemetry.histogram("h", buckets=BOUNDS)
+            assert histogram.emit(0.25, exemplar="old" * 10)
+            assert histogram.emit(0.5, exemplar="old" * 20)
+            return lambda: [histogram.emit(0.75, exemplar="new" * 11), histogram.emit(1.0, exemplar="new" * 20)]
+
+        segments: list[Segment] = []
+
+        def find() -> None:
+            names = [name for name in segment_names(namespace) if name != telemetry._producer.segment.name]
+            segments.extend(map(attach, names))
+
+        seen = []
+        for _ in instants(prepare, find, lambda: segments[0].catalogue()):
+            ((_, _, value, labels),) = places(segments[0])
+            seen.append((value, labels["trace_id"]))
+        segments[0].close()
+    kept = [(0.5, "old" * 20), (0.75, "new" * 11), (1.0, "new" * 20)]
+    assert [one for at, one in enumerate(seen) if one not in seen[:at]] == kept
+    assert len(seen) >= 8  # by cache lines and words, as memcpy goes
+    with Reader(namespace, ephemeral=True) as reader:
+        reader.poll()
+        assert shown(reader.snapshot()) == {0: "new" * 20}
 
 
 def test_no_kill_of_a_producer_tears_one(namespace: str) -> None:
@@ -329,7 +377,8 @@ def test_values_that_a_counter_does_not_take_are_not_shown(namespace: str, value
         forged = Forgery(telemetry._producer.segment)
         slot = layout.EXEMPLAR_SLOT.pack(2**63, value, 6) + label(b"a", b"b").ljust(72, b"\0")
         records = b"".join(
-            catalogue_record(KIND_EXEMPLAR, layout.EXEMPLAR.pack(1, series, 72) + bytes(96) + slot) for series in range(3)
+            catalogue_record(KIND_EXEMPLAR, layout.EXEMPLAR.pack(1, series, 72) + bytes(96) + slot)
+            for series in range(3)
         )
         forged.set_catalogue(telemetry._producer.segment.catalogue() + records)
         path = forged.put()

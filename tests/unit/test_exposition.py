@@ -31,7 +31,9 @@ def family(
 
 
 LATENCY = replace(
-    family(metric("histogram", "h", buckets=(1.0,), labels=("a",)), (("x",), ("y",)), (0.0, 0.0), [[1, 1], [0, 1]], 0.0),
+    family(
+        metric("histogram", "h", buckets=(1.0,), labels=("a",)), (("x",), ("y",)), (0.0, 0.0), [[1, 1], [0, 1]], 0.0
+    ),
     exemplars=(
         Exemplar(0, 1, (("trace_id", 'a"b\n'), ("span_id", "c")), 1.5, 1_700_000_000_250_000_000),
         Exemplar(1, 1, (("trace_id", "d"),), math.inf, 1_700_000_000_000_000_001),

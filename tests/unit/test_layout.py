@@ -25,7 +25,8 @@ STRUCTS = {
     "shmtel_cell": ("steps", "dropped", "slot", "slot[0].value", "slot[1].time", "slot[1].value"),
 }  # fmt: skip
 CONSTANTS = ("SHMTEL_MAGIC", "SHMTEL_LAYOUT_VERSION", "SHMTEL_BYTE_ORDER", "SHMTEL_DROP_NEWEST", "SHMTEL_BLOCK",
-             "SHMTEL_OVERWRITE_OLDEST", "SHMTEL_CLOCK_MONOTONIC", "SHMTEL_CLOCK_TSC", "SHMTEL_EXEMPLAR_LABELS")  # fmt: skip
+             "SHMTEL_OVERWRITE_OLDEST", "SHMTEL_CLOCK_MONOTONIC", "SHMTEL_CLOCK_TSC",
+             "SHMTEL_EXEMPLAR_LABELS")  # fmt: skip
 
 
 def compile_and_run(folder: Path, source: str, compiler: list[str], suffix: str) -> str:

@@ -10,7 +10,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
 from ._state cimport (
-    COUNTER, HISTOGRAM, Bounds, Core, Exemplar, Series, Step, allocate, bits_of, commit, next_step, stage,
+    COUNTER, HISTOGRAM, Bounds, Core, Exemplar, Series, Step, allocate, commit, next_step, stage,
 )
 
 cdef extern from "shmtelemetry.h" nogil:

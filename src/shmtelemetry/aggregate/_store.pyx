@@ -8,8 +8,8 @@ from posix.time cimport nanosleep, timespec
 from .._mapping cimport Mapping
 from ._state cimport (
     HEADER_SIZE, LOG_OFFSET, LOG_SLOT, NAMES_CHUNK, NAMES_TABLE, PAGE_BUCKETS, RUN_OFFSET, SERIES_CHUNK, SERIES_TABLE,
-    SHMTEL_FENCE_ACQUIRE, SHMTEL_LOAD_ACQUIRE, STEP_PAIRS, Core, Exemplar, Fold, Header, Name, Run, Series, Slot, Step, allocate,
-    apply_step,
+    SHMTEL_FENCE_ACQUIRE, SHMTEL_LOAD_ACQUIRE, STEP_PAIRS, Core, Exemplar, Fold, Header, Name, Run, Series, Slot, Step,
+    allocate, apply_step,
 )
 
 cdef enum:

@@ -12,12 +12,10 @@ from .snapshot import Exemplar
 _HEAD = struct.Struct("=QdII")  # time_ns, value, length, room; as series.EXEMPLAR
 
 
-def exemplars_of(
-    tables: npt.NDArray[np.uint64], buckets: int, copied: npt.NDArray[np.uint8]
-) -> tuple[Exemplar, ...]:
+def exemplars_of(tables: npt.NDArray[np.uint64], buckets: int, copied: npt.NDArray[np.uint8]) -> tuple[Exemplar, ...]:
     """Those of the series of one metric, in order of (series, bucket). tables: offset of each series' table, or 0."""
     found = []
-    memory, words = memoryview(copied), copied[: len(copied) // 8 * 8].view(np.uint64)
+    memory, words = memoryview(copied.data), copied[: len(copied) // 8 * 8].view(np.uint64)
     for series in np.flatnonzero(tables).tolist():
         begin = int(tables[series]) // 8
         for bucket, at in enumerate(words[begin : begin + buckets].tolist()):
