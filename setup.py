@@ -30,10 +30,12 @@ MODULES = [
     "aggregate._exemplars",
     "aggregate._kernels",
     "aggregate._store",
+    "aggregate._distributions",
     "reader._places",
     "reader._plan",
     "reader._agent",
     "exporters._text",
+    "exporters._protobuf",
 ]
 
 

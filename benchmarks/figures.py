@@ -164,6 +164,13 @@ FIGURES = (
         at_least=True,
         gate=True,
     ),
+    Figure(
+        "scrape of 10,000 histogram series: protobuf with native histograms ÷ text",
+        "x",
+        1.5,
+        (ns(scrape.protobuf_scrape), ns(scrape.scrape)),
+        _ratio,
+    ),
     *(
         Figure(
             f"{bench.label_of(subject)}, exponential and 14 classic buckets",
