@@ -31,6 +31,7 @@ MODULES = [
     "reader._plan",
     "reader._agent",
     "exporters._text",
+    "compat._metrics",
 ]
 
 
