@@ -110,7 +110,7 @@ def check_every_instant(made: Witness) -> int:
     def prepare() -> Callable[[], object]:
         reader = Reader(made.namespace)
         reader.poll()  # so that what follows needs no keeper
-        return lambda: reader._agent.poll()
+        return lambda: reader._role._agent.poll()
 
     made.emit()
     instant = -1

@@ -36,6 +36,15 @@ def lock(fd: int, byte: int) -> bool:
     return True
 
 
+def share(fd: int, byte: int) -> bool:
+    """Lock one byte together with others who share it; False if somebody has it alone."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0))
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
 def is_locked(fd: int, byte: int, count: int = 1) -> bool:
     """Whether anybody else holds that byte, or one of `count` from there on; 0 means up to the end."""
     answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, count, 0))

@@ -18,6 +18,7 @@ LOG_OFFSET: Final = 4096
 LOG_SIZE: Final = 4096
 HEADER_SIZE: Final = 6 * 4096
 BLOCK: Final = 64
+RESERVE: Final = 8 * 2**30  # bytes of address space: the file grows into it, so that no pointer ever moves
 PAGE_BUCKETS: Final = 32  # counts of an exponential page: one octave at scale 5
 
 

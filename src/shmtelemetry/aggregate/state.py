@@ -18,12 +18,11 @@ from ._store import Store
 from .check import check_entries, check_header, check_tables
 from .figures import LAG
 from .parts import Parts
-from .series import FOLD, HEADER, METRICS, NAMES, SERIES, SERIES_TABLE, SLOTS, Table, field_offset
+from .series import FOLD, HEADER, METRICS, NAMES, RESERVE, SERIES, SERIES_TABLE, SLOTS, Table, field_offset
 from .view import View, encode_labels
 
 logger = logging.getLogger("shmtelemetry")
 
-RESERVE = 8 * 2**30  # bytes of address space: the file grows into it, so that no pointer ever moves
 GROWTH = 512 * 1024
 MAX_SERIES = 100_000
 OVERFLOW = "overflow"

@@ -40,8 +40,8 @@ def specialise(owner, *names) -> None:
     CPython 3.11 and later call a method descriptor fast only on objects of exactly its class: 24 ns instead of 33.
     """
     for name in names:
-        method = <PyMethodDescrObject *>getattr(owner, name)
-        setattr(owner, name, PyDescr_NewMethod(<PyTypeObject *>owner, method.d_method))
+        inherited = getattr(owner, name)
+        setattr(owner, name, PyDescr_NewMethod(<PyTypeObject *>owner, (<PyMethodDescrObject *>inherited).d_method))
 
 
 cdef inline double quick(object value) noexcept:

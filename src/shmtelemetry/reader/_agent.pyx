@@ -55,9 +55,18 @@ cdef extern from *:
     #ifndef F_OFD_GETLK
     #define F_OFD_GETLK 36
     #endif
+    #include <linux/futex.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    #define FUTEX_LOAD(word) __atomic_load_n((word), __ATOMIC_ACQUIRE)
+    #define FENCE() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+    #define FUTEX_SLEEP(word, heard, longest) syscall(SYS_futex, (word), FUTEX_WAIT, (heard), (longest), NULL, 0)
     """
     void RELAX() nogil
     void PREFETCH(const void *address) nogil
+    uint32_t FUTEX_LOAD(uint32_t *word) nogil
+    void FENCE() nogil
+    void FUTEX_SLEEP(uint32_t *word, uint32_t heard, timespec *longest) nogil
 
 cdef enum:
     MAX_RINGS = 65536
@@ -139,7 +148,11 @@ cdef bint _seems_dead(const Ring *ring) noexcept nogil:
 
 
 cdef class Agent:
-    """Drains rings into a Store. keeper_fd: an eventfd that is written when a ring wants something from Python."""
+    """Drains rings into a Store.
+
+    keeper_fd: an eventfd that is written when a ring wants something from Python. longest_ns: sleep at most. bell,
+    asked: offsets in the control file, see control.py.
+    """
 
     cdef Ring *rings
     cdef uint64_t high              # rings ever used
@@ -150,7 +163,11 @@ cdef class Agent:
     cdef Bounds *lag_bounds
     cdef int keeper_fd
     cdef int stopping
-    cdef int asked                  # for a turn that serves every ring
+    cdef Mapping control
+    cdef uint32_t *bell             # counted up by whoever wants a turn that serves every ring
+    cdef uint32_t heard             # the bell when the last turn began
+    cdef uint64_t *asked            # when another process last asked for everything that is published
+    cdef uint64_t noticed           # of these, the last that the keeper was told of
     cdef uint32_t *active           # numbers of the rings that had records in the last second
     cdef uint64_t actives
     cdef unsigned char *listed      # by number: whether it is among them
@@ -158,12 +175,13 @@ cdef class Agent:
     cdef Anchor anchors[2][2]       # by generation, then by clock
     cdef uint64_t generation        # of the anchors in use; the other is the next to be written
     cdef uint64_t longest_ns        # sleep, when nothing happens
-    cdef uint64_t turns
+    cdef uint64_t begun             # turns
+    cdef uint64_t turns             # that have ended
     cdef uint64_t drained           # records, in all
     cdef double fullest             # ring of the last turn, as a fraction of its capacity
     cdef list bounds                # Buckets objects, kept alive
 
-    def __cinit__(self, Store store, int keeper_fd, uint64_t longest_ns):
+    def __cinit__(self, Store store, int keeper_fd, uint64_t longest_ns, Mapping control, size_t bell, size_t asked):
         cdef void *memory = mmap(NULL, (MAX_RINGS + 2 * NEAR) * sizeof(Ring), PROT_READ | PROT_WRITE,
                                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
         if memory == MAP_FAILED:
@@ -174,6 +192,8 @@ cdef class Agent:
         if self.active == NULL or self.listed == NULL:
             raise MemoryError()
         self.store, self.core, self.keeper_fd, self.longest_ns = store, &store.core, keeper_fd, longest_ns
+        self.control, self.bell = control, <uint32_t *>(control.base + bell)
+        self.asked = <uint64_t *>(control.base + asked)
         self.bounds = []
         self.calibrate()
 
@@ -376,8 +396,9 @@ cdef class Agent:
                 SHMTEL_STORE_RELEASE(&ring.slot.position, batch.position)
             left -= batch.position - before
             shmtel_release(&ring.in_, batch.position - before)
-        if self.note(ring) and ring.status == LIVE and self.has_definitions(ring):
-            outcome = NEED_SERIES  # what is in cells may be of series that no record has named yet
+        self.note(ring)
+        if outcome == DONE and ring.status == LIVE and self.has_definitions(ring):
+            outcome = NEED_SERIES  # what was defined is shown before its first record, and may be in cells
         if outcome == NEED_SERIES:
             self.want(ring, WANT_SERIES)
         elif outcome == NEED_SPACE:
@@ -561,6 +582,7 @@ cdef class Agent:
     def poll(self) -> int:
         """One turn that looks at every ring; returns how many records were drained."""
         cdef uint64_t count
+        SHMTEL_STORE_RELEASE(&self.begun, self.begun + 1)
         with nogil:
             count = self.turn(True)
         return count
@@ -568,13 +590,26 @@ cdef class Agent:
     def run(self):
         """Turn until `stop`. Sleeps longer the less there is to do."""
         cdef uint64_t active_ns = 0
-        cdef bint every
         with nogil:
             while not self.stopping:
-                every, self.asked = self.asked, 0
-                if self.turn(every):
+                # SYNC POINT: turn. Before the look at the bell: who rings it waits for the turns that begin later.
+                SHMTEL_STORE_RELEASE(&self.begun, self.begun + 1)
+                FENCE()
+                if self.turn(self.is_called()):
                     active_ns = nanoseconds(CLOCK_MONOTONIC)
                 self.idle(active_ns)
+
+    cdef bint is_called(self) noexcept nogil:
+        """Whether the bell was rung since the last turn began; tells the keeper if another process rang it."""
+        cdef uint32_t bell = FUTEX_LOAD(self.bell)
+        cdef uint64_t asked = SHMTEL_LOAD_ACQUIRE(self.asked), one = 1
+        if bell == self.heard:
+            return False
+        self.heard = bell
+        if asked != self.noticed:
+            self.noticed = asked
+            write(self.keeper_fd, &one, 8)
+        return True
 
     cdef void idle(self, uint64_t active_ns) noexcept nogil:
         cdef timespec nap
@@ -585,7 +620,7 @@ cdef class Agent:
             nap.tv_nsec = 100000
         elif nanoseconds(CLOCK_MONOTONIC) - active_ns < SECOND:
             nap.tv_nsec = min(self.longest_ns, 1000000)
-        nanosleep(&nap, NULL)
+        FUTEX_SLEEP(self.bell, self.heard, &nap)
 
     def look(self):
         """Take over the figures of every ring, also of those without records. Not while the loop runs."""
@@ -594,37 +629,50 @@ cdef class Agent:
             if self.rings[at].status == LIVE:
                 self.note(&self.rings[at])
 
-    def published(self) -> list[tuple[int, int, int, int]]:
-        """(number, inode, position, steps) of each ring: what its producer has published and coalesced by now."""
-        cdef uint64_t at
+    def published(self) -> list[tuple[int, int, int, int, int]]:
+        """(number, inode, position, steps, bytes of catalogue) of each ring: what its producer has published by now."""
+        cdef uint64_t at, length
         cdef const shmtel_producer_page *out
         found = []
         for at in range(self.high):
             if LIVE <= self.rings[at].status <= WANT_SPACE:
                 out = self.rings[at].in_.out
                 steps = SHMTEL_LOAD_ACQUIRE(&out.coalesced) + SHMTEL_LOAD_ACQUIRE(&out.dropped_full)
-                found.append((at, self.rings[at].inode, SHMTEL_LOAD_ACQUIRE(&out.write_position), steps))
+                length = SHMTEL_LOAD_ACQUIRE(&out.catalogue_length) if self.rings[at].mode == SAMPLES else 0
+                found.append((at, self.rings[at].inode, SHMTEL_LOAD_ACQUIRE(&out.write_position), steps, length))
         return found
 
-    def behind(self, published) -> list[tuple[int, int, int, int]]:
+    def behind(self, published) -> list[tuple[int, int, int, int, int]]:
         """Those of `published` that are not in the state yet."""
-        cdef uint64_t number, inode, position, steps
+        cdef uint64_t number, inode, position, steps, length
         cdef Ring *ring
         found = []
-        for number, inode, position, steps in published:
+        for number, inode, position, steps, length in published:
             ring = &self.rings[number]
             if ring.inode != inode or not LIVE <= ring.status <= WANT_SPACE:
                 continue  # it has ended, or is left aside
-            if <int64_t>(position - SHMTEL_LOAD_ACQUIRE(&ring.slot.position)) > 0 or ring.seen + 1 <= steps:
-                found.append((number, inode, position, steps))
+            if (<int64_t>(position - SHMTEL_LOAD_ACQUIRE(&ring.slot.position)) > 0 or ring.seen + 1 <= steps
+                    or ring.learned < length):
+                found.append((number, inode, position, steps, length))
         return found
 
-    def ask(self):
-        """Let the next turn that begins serve every ring, also those that were idle."""
-        self.asked = 1
+    def await_turn(self, double timeout):
+        """Have the loop serve every ring now, also those that were idle; returns when it has, or the time is over."""
+        cdef uint64_t begun, begin = nanoseconds(CLOCK_MONOTONIC)
+        cdef timespec nap
+        nap.tv_sec, nap.tv_nsec = 0, 20000
+        self.control.ring(<char *>self.bell - <char *>self.control.base)
+        # SYNC POINT: turn. One that goes on may have looked at some rings already, the one after it has not.
+        begun = SHMTEL_LOAD_ACQUIRE(&self.begun)
+        with nogil:
+            while SHMTEL_LOAD_ACQUIRE(&self.turns) <= begun and not self.stopping:
+                if <double>(nanoseconds(CLOCK_MONOTONIC) - begin) * 1e-9 > timeout:
+                    break
+                nanosleep(&nap, NULL)
 
     def stop(self):
         self.stopping = 1
+        self.control.ring(<char *>self.bell - <char *>self.control.base)
 
     def resume(self):
         self.stopping = 0
@@ -638,11 +686,6 @@ cdef class Agent:
     def wanted(self) -> int:
         """How often a ring was given to the keeper so far."""
         return SHMTEL_LOAD_ACQUIRE(&self.wants)
-
-    @property
-    def turned(self) -> int:
-        """Turns so far."""
-        return SHMTEL_LOAD_ACQUIRE(&self.turns)
 
     @property
     def records(self) -> int:

@@ -21,10 +21,7 @@ ROOM = 128 * 1024  # bytes of the state that are kept free, so that the loop sel
 
 
 class Keeper:
-    """What of a reader needs Python. One thread at a time may call it, but for `look_now` and `rounds`.
-
-    rounds: that have ended so far.
-    """
+    """What of a reader needs Python. One thread at a time may call it."""
 
     def __init__(self, namespace: str, state: State, agent: Agent) -> None:
         self._state, self._agent = state, agent
@@ -32,7 +29,6 @@ class Keeper:
         self._attachments: dict[int, Attachment] = {}  # by number of the ring
         self._served = -1  # Agent.wanted when everything that rings wanted was done
         self._checked = 0
-        self.rounds = 0
         self._fold_orphans(namespace)
 
     def _fold_orphans(self, namespace: str) -> None:
@@ -59,7 +55,6 @@ class Keeper:
         self._show_aside()
         if self._state.get("size") - self._state.get("allocated") < ROOM:
             self._grow()
-        self.rounds += 1
 
     def serve(self) -> bool:
         """Do what rings wait for; returns whether any of them can go on now."""
