@@ -205,7 +205,7 @@ cdef class GaugeValue(Value):
         """The first step in this process."""
         if self.born != generation and not self.released:
             self.number = 0.0
-            self.bind(self.values.handle(self.labels, adding))
+            self.bind(self.values.step(self.labels, adding))
             self.born = generation
         return 0
 

@@ -7,7 +7,7 @@ https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.
 
 import math
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +46,18 @@ class Exposition:
                 if names is None or not sample_names(family.metric).isdisjoint(names):
                     has_created = family.metric.kind != "gauge" and bool(family.created.any())
                     sections += self._written_of(family).sections(openmetrics, has_created)
+            return compose([*sections, b"# EOF\n"] if openmetrics else sections)
+
+    def write(self, parts: Iterable[Family | bytes], openmetrics: bool = False) -> bytes:
+        """Families, whatever snapshot they are of, between texts that stand as they are."""
+        with self._lock:
+            sections: list[_Section] = []
+            for part in parts:
+                if isinstance(part, bytes):
+                    sections.append(part)
+                else:
+                    has_created = part.metric.kind != "gauge" and bool(part.created.any())
+                    sections += self._written_of(part).sections(openmetrics, has_created)
             return compose([*sections, b"# EOF\n"] if openmetrics else sections)
 
     def _forget_all_but(self, snapshot: Snapshot) -> None:

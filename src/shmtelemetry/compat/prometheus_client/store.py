@@ -1,0 +1,121 @@
+"""What all metrics of this process share: one producer, and one embedded reader."""
+
+import atexit
+import os
+import threading
+from contextlib import suppress
+from functools import cache
+from multiprocessing import parent_process, util
+
+from ... import config
+from ...aggregate.snapshot import Snapshot
+from ...errors import ShmtelError
+from ...liveness import fork_lock
+from ...producer import warn_once
+from ...reader import Reader
+from ...segment import usable
+from ...telemetry import Telemetry
+from .._metrics import count_fork
+from .tree import sweep, tree_namespace
+
+PRODUCER = "app"
+LATE = -100  # priority of multiprocessing's finalizers: after those of applications
+
+
+class Store:
+    """In the private namespace of a process tree, every process that emits stands by to drain it.
+
+    In a namespace that the operator names, a process drains only while it is asked to show something and nobody else
+    does.
+    """
+
+    def __init__(self) -> None:
+        self._private = config.namespace() is None
+        self._reader: Reader | None = None
+        self._pid = 0  # of the process that stands by
+        self._busy = threading.RLock()  # while a reader is made or closed
+        self._last: Snapshot | None = None  # the one at the exit, for those who look after it
+        self.telemetry = self._open()
+        if self.telemetry is not None:
+            os.register_at_fork(after_in_child=self._forked)
+            atexit.register(self.close)
+            self.stand_by()
+
+    def _open(self) -> Telemetry | None:
+        if config.disabled() or not usable():
+            warn_once("disabled", "metrics do nothing: SHMTEL_DISABLED is set, or there is no tmpfs on /dev/shm")
+            return None
+        try:
+            if self._private:
+                sweep()
+            self.namespace = config.namespace() or tree_namespace()
+            return Telemetry(PRODUCER, self.namespace)
+        except (ShmtelError, OSError) as error:
+            warn_once("no_ring", f"metrics do nothing: {error}")
+            return None
+
+    def _forked(self) -> None:
+        """In a forked child. It stands by from its first emit or look on, so that a fork alone costs nothing."""
+        self._reader, self._last, self._busy = None, None, threading.RLock()
+        count_fork()
+
+    def stand_by(self) -> None:
+        """At the first emit of a process: see that somebody drains, now and when others have ended."""
+        if self._pid == os.getpid() or self.telemetry is None:
+            return
+        self._pid = os.getpid()  # first: what follows may emit
+        if parent_process() is not None:
+            util.Finalize(None, self.close, exitpriority=LATE)  # such children run no atexit
+        if self._private:
+            with self._busy:
+                self._reader = self._started()
+
+    def _started(self) -> Reader | None:
+        try:
+            reader = Reader(self.namespace, standby=True, ephemeral=True)
+            reader.start()
+            return reader
+        except (ShmtelError, OSError) as error:
+            warn_once("no_reader", f"nothing is drained by this process: {error}")
+            return None
+
+    def snapshot(self) -> Snapshot | None:
+        """Everything that was emitted before the call, in any process; None if there is nothing to show."""
+        if self.telemetry is None or self._last is not None:
+            return self._last
+        self.stand_by()
+        with self._busy:
+            try:
+                return self._scraped()
+            except (ShmtelError, OSError) as error:
+                warn_once("no_snapshot", f"the metrics of other processes cannot be shown: {error}")
+                return None
+
+    def _scraped(self) -> Snapshot:
+        if self._reader is None:
+            self._reader = Reader(self.namespace, standby=True, ephemeral=self._private)
+        try:
+            return self._reader.scrape()
+        finally:
+            if not self._private and self._reader.holds:  # the namespace belongs to the operator's reader
+                self._reader.close()
+                self._reader = None
+
+    def close(self) -> None:
+        """At the exit: leave nothing in /dev/shm that nobody needs."""
+        if self.telemetry is None or self._last is not None:
+            return
+        with self._busy:
+            if self._pid == os.getpid():
+                self._last = self.snapshot()
+            self.telemetry.close()
+            if self._reader is not None:
+                self._reader.close()
+                self._reader = None
+
+
+@cache
+def store() -> Store:
+    """That of this process, made when its first metric is."""
+    with fork_lock():
+        return Store()
