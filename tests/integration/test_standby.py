@@ -111,6 +111,7 @@ def test_a_stopped_holder_keeps_the_role_and_a_scrape_does_not_wait_for_it_for_e
         wait_until(lambda: shown_pid(namespace) == pid, "the worker has the role")
         wait_until(lambda: total(reader) == 5, "it has emitted")
         os.kill(pid, signal.SIGSTOP)
+        os.waitpid(pid, os.WUNTRACED)
         assert not reader.catch_up()
         assert total(reader) == 5
         assert not reader.holds

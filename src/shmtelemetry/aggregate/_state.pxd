@@ -77,6 +77,7 @@ cdef struct Header:
     uint64_t turn_ns             # when the reader's loop turned last, since the epoch
     uint64_t reader_pid
     uint64_t invalid_metrics     # definitions that could not be used
+    uint64_t undeletable         # segments that are drained and that only their owner can remove
 
 cdef struct Series:              # three cache lines; what an observation needs is in the first two
     uint64_t mark                # odd while it is being changed
@@ -117,7 +118,8 @@ cdef struct Slot:                # one segment that is being drained
     uint64_t pid
     uint64_t folds               # offset of the Fold array
     uint64_t folds_capacity
-    uint64_t reserved[13]
+    uint64_t settled             # bytes of the catalogue whose retirements are done
+    uint64_t reserved[12]
 
 cdef struct Name:                # totals of a producer's ended segments
     uint64_t length

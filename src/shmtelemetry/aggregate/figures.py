@@ -122,6 +122,7 @@ def families(header: np.void, found: Mapping[str, ProducerTotals]) -> Iterator[t
         ("live",): sum(producer.live for producer in found.values()),
         ("foreign",): int(header["foreign"]),
         ("quarantined",): int(header["quarantined"]),
+        ("retired",): int(header["undeletable"]),
     }
     yield _family("gauge", "shmtel_producers", "Segments by state.", ("state",), states)
     yield _family("gauge", "shmtel_series", "Series in the state.", (), {(): int(header["series"])})

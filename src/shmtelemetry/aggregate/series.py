@@ -36,7 +36,7 @@ HEADER: Final = _dtype(
     ("magic", "u8"), ("version", "u4"), ("byte_order", "u4"), ("uuid", "V16"), ("created_ns", "u8"), ("size", "u8"),
     ("allocated", "u8"), ("metrics", "u8"), ("series", "u8"), ("slots", "u8"), ("names", "u8"), ("retired", "u8"),
     ("overflowed", "u8"), ("foreign", "u8"), ("quarantined", "u8"), ("turn_ns", "u8"), ("reader_pid", "u8"),
-    ("invalid_metrics", "u8"),
+    ("invalid_metrics", "u8"), ("undeletable", "u8"),
 )  # fmt: skip
 SERIES: Final = _dtype(
     ("mark", "u8"), ("value", "f8"), ("minimum", "f8"), ("maximum", "f8"), ("directory", "u8"), ("classic", "u8"),
@@ -48,7 +48,8 @@ SLOT: Final = _dtype(
     ("uuid", "V16"), ("status", "u8"), ("name", "u8"), ("start_position", "u8"), ("position", "u8"),
     ("write_position", "u8"), ("claimed_position", "u8"), ("coalesced", "u8"), ("dropped_full", "u8"),
     ("dropped_timeout", "u8"), ("dropped_no_ring", "u8"), ("rejected", "u8"), ("overwritten", "u8"), ("invalid", "u8"),
-    ("capacity", "u8"), ("pid", "u8"), ("folds", "u8"), ("folds_capacity", "u8"), ("reserved", "u8", 13),
+    ("capacity", "u8"), ("pid", "u8"), ("folds", "u8"), ("folds_capacity", "u8"), ("settled", "u8"),
+    ("reserved", "u8", 12),
 )  # fmt: skip
 NAME: Final = _dtype(
     ("length", "u8"), ("name", "V64"), ("attempted", "u8"), ("consumed", "u8"), ("coalesced", "u8"),

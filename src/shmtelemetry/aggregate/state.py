@@ -17,6 +17,7 @@ from . import series as layout
 from ._store import Store
 from .check import check_entries, check_header, check_tables
 from .figures import LAG
+from .lives import Lives
 from .parts import Parts
 from .series import FOLD, HEADER, METRICS, NAMES, RESERVE, SERIES, SERIES_TABLE, SLOTS, Table, field_offset
 from .view import View, encode_labels
@@ -25,6 +26,7 @@ logger = logging.getLogger("shmtelemetry")
 
 GROWTH = 512 * 1024
 MAX_SERIES = 100_000
+GAUGE_TTL = 300.0
 OVERFLOW = "overflow"
 OWN = "shmtel_"  # what the names of the reader's own figures begin with
 
@@ -46,11 +48,13 @@ def state_path(directory: str, namespace: str, uid: int) -> Path:
 class State(View):
     """The state, opened by the one process that writes it. Goes on where the last reader ended.
 
+    gauge_ttl: seconds until a gauge expires that no living producer has.
+
     Raises StateError for a file that is no state of this version.
     """
 
-    def __init__(self, namespace: str, path: Path) -> None:
-        self.path = path
+    def __init__(self, namespace: str, path: Path, gauge_ttl: float = GAUGE_TTL) -> None:
+        self.path, self.gauge_ttl = path, gauge_ttl
         fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             super().__init__(namespace, Mapping(fd, check_header(fd, namespace), RESERVE))
@@ -72,6 +76,7 @@ class State(View):
         self.segments: dict[bytes, int] = {}  # uuid → slot, of all that are not free
         self._free: list[int] = []
         self.parts = Parts(self)
+        self.lives = Lives(self)
         self._index()
         self._warned: set[str] = set()
         self._set("reader_pid", os.getpid())
@@ -88,7 +93,7 @@ class State(View):
         self.segments = {bytes(slot["uuid"]): at for at, slot in enumerate(slots) if slot["status"] != layout.SLOT_FREE}
         self._free = [at for at, slot in enumerate(slots) if slot["status"] == layout.SLOT_FREE]
         for number, gone in enumerate(retired):
-            self.parts.note(number, bool(gone))
+            self.lives.note(number, bool(gone))
 
     def _set(self, field: str, value: int) -> None:
         self.mapping.store(field_offset(HEADER, field), value)
@@ -185,7 +190,7 @@ class State(View):
             return -1
         number = self.known.get((metric, labels))
         if number is None:
-            number = self.parts.revive(metric, labels)
+            number = self.lives.revive(metric, labels)
         if number is not None:
             return number
         overflow = (OVERFLOW,) * len(labels)
@@ -214,7 +219,7 @@ class State(View):
         number = self._append(SERIES_TABLE, entry.tobytes())
         self.series.append((metric, labels))
         self.known[metric, labels] = number
-        self.parts.note(number)
+        self.lives.note(number)
         return number
 
     def part_of(self, metric: int | None, labels: tuple[str, ...], producer: str, uuid: bytes) -> tuple[str, ...]:
@@ -271,10 +276,11 @@ class State(View):
         self.mapping.store(place + field_offset(layout.SLOT, "folds"), moved)
         self.mapping.store(place + field_offset(layout.SLOT, "folds_capacity"), capacity)
 
-    def set_figures(self, foreign: int, quarantined: int) -> None:
+    def set_figures(self, foreign: int, quarantined: int, undeletable: int) -> None:
         """How many segments are left aside, by reason."""
         self._set("foreign", foreign)
         self._set("quarantined", quarantined)
+        self._set("undeletable", undeletable)
 
     # ---- the end ----
 

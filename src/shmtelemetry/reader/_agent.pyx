@@ -29,7 +29,7 @@ from ..aggregate._kernels cimport (
 )
 from ..aggregate._state cimport (
     COMPARE_EXCHANGE, COUNTER, DONE, GAUGE, NAMES_CHUNK, NAMES_TABLE, NEED_SERIES, NEED_SPACE, Batch, Bounds, Core,
-    Fold, Name, Outcome, Series, Slot, Target, begin_run, end_run,
+    Fold, Name, Outcome, Series, Slot, Target, begin_run, end_run, next_step, seal,
 )
 from ..aggregate._store cimport Store
 from ._plan cimport KEY, MAX_WIDTH, Plan, add_group, find_group, free_plan, gather, make_plan
@@ -274,6 +274,22 @@ cdef class Agent:
         ring.known = known + more
         ring.seen = <uint64_t>-1  # their cells may hold something already
 
+    def remove_target(self, uint64_t number, uint64_t series):
+        """A series of a SAMPLE ring counts no longer."""
+        self.rings[number].targets[series].series = NULL
+
+    def written(self, uint64_t number) -> int:
+        """How far the ring is written now."""
+        return SHMTEL_LOAD_ACQUIRE(&self.rings[number].in_.out.write_position)
+
+    def is_drained(self, uint64_t number, uint64_t position) -> bool:
+        """Whether a SAMPLE ring is drained up to a position, or to a record of a series that is not known yet."""
+        cdef Ring *ring = &self.rings[number]
+        cdef uint64_t at = ring.slot.position
+        if <int64_t>(at - position) >= 0:
+            return True
+        return (<const shmtel_sample *>shmtel_record(&ring.in_, at)).series >= ring.known
+
     def set_learned(self, uint64_t number, uint64_t length):
         """How many bytes of the ring's catalogue are known."""
         self.rings[number].learned = length
@@ -361,6 +377,7 @@ cdef class Agent:
         """Give a ring to the keeper."""
         cdef uint64_t one = 1
         ring.ending = ring.status == ENDING
+        seal(self.core, next_step(self.core), 0)  # what the keeper clears now must not be replayed after a kill
         # SYNC POINT: ring.
         SHMTEL_STORE_RELEASE(&ring.status, status)
         SHMTEL_STORE_RELEASE(&self.wants, self.wants + 1)

@@ -76,6 +76,7 @@ class Keeper:
             if not self._attachments[number].segment.alive():
                 self._agent.end(number)
         self._checked += count
+        self._state.lives.expire()
 
     def settled(self) -> bool:
         """Whether all that are left are alive."""
@@ -106,7 +107,8 @@ class Keeper:
         self._show_aside()
 
     def _show_aside(self) -> None:
-        self._state.set_figures(self._discovery.aside("foreign"), self._discovery.aside("quarantined"))
+        aside = self._discovery.aside
+        self._state.set_figures(aside("foreign"), aside("quarantined"), aside("retired"))
 
     def _attach(self, name: str, segment: Segment) -> None:
         uuid = segment.header.uuid
@@ -141,6 +143,7 @@ class Keeper:
                 self._learn_rest(attachment)
                 self._agent.fold(number)
             elif status == Status.ENDED:
+                attachment.end()
                 self._remove(attachment.segment)
                 self._forget(number)
             else:

@@ -10,7 +10,7 @@ from typing import Self
 
 from ..aggregate.outside import Published
 from ..aggregate.snapshot import Snapshot
-from ..aggregate.state import state_path
+from ..aggregate.state import GAUGE_TTL, state_path
 from ..errors import ReaderBusyError, ShmtelError
 from ..segment import DIRECTORY, check_name
 from .control import Membership, ask
@@ -44,7 +44,7 @@ class Reader:
 
     ephemeral: remove the state at the end, else the next reader goes on with the totals; with standby, the last of the
     processes that share it removes it. interval: longest sleep between turns in seconds, by default 1 ms with traffic
-    and 4 ms without.
+    and 4 ms without. gauge_ttl: seconds until a gauge expires that no living producer has, math.inf for never.
     """
 
     def __init__(
@@ -54,11 +54,14 @@ class Reader:
         standby: bool = False,
         ephemeral: bool = False,
         interval: float | None = None,
+        gauge_ttl: float = GAUGE_TTL,
     ) -> None:
         self.namespace, self.ephemeral, self.standby = check_name("namespace", namespace), ephemeral, standby
         if interval is not None and not 0 < interval < 1:
             raise ValueError(f"interval {interval!r}: expected more than 0 and less than 1 second")
-        self._interval = interval or LONGEST_SLEEP
+        if not gauge_ttl >= 0:
+            raise ValueError(f"gauge_ttl {gauge_ttl!r}: expected 0 or more seconds")
+        self._settings = interval or LONGEST_SLEEP, gauge_ttl
         self._path = state_path(DIRECTORY, namespace, os.geteuid())
         self._pid, self._closed = os.getpid(), False
         self._drained = 0
@@ -66,7 +69,7 @@ class Reader:
         self._membership: Membership | None = None
         self._watcher: threading.Thread | None = None
         self._lock = threading.RLock()  # of what changes when the role is taken
-        self._role = None if standby else Role(namespace, self._interval)
+        self._role = None if standby else Role(namespace, *self._settings)
 
     # ---- turns ----
 
@@ -141,7 +144,7 @@ class Reader:
         with self._lock:
             if self._role is None and not self._closed:
                 try:
-                    self._role = Role(self.namespace, self._interval)
+                    self._role = Role(self.namespace, *self._settings)
                 except ReaderBusyError as busy:
                     self._holder = busy.pid
             self._join()
