@@ -43,7 +43,7 @@ class Reader:
     raises ReaderBusyError naming the pid of the process that has it, StateError for a state that cannot be used.
 
     ephemeral: remove the state at the end, else the next reader goes on with the totals; with standby, the last of the
-    processes that share it removes it. interval: longest sleep between turns in seconds, by default 1 ms with traffic
+    processes that share it removes it, if it is ephemeral when it closes. interval: longest sleep between turns in seconds, by default 1 ms with traffic
     and 4 ms without. gauge_ttl: seconds until a gauge expires that no living producer has, math.inf for never.
     """
 
@@ -241,7 +241,7 @@ class Reader:
         if self._published is not None:
             self._published.close()
         if self._membership is not None:
-            self._membership.leave()
+            self._membership.leave(remove=self.ephemeral)
 
     def _check_open(self) -> None:
         if self._closed:

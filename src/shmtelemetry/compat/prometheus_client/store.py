@@ -16,7 +16,7 @@ from ...reader import Reader
 from ...segment import usable
 from ...telemetry import Telemetry
 from .._metrics import count_fork
-from .tree import sweep, tree_namespace
+from .tree import ends_with_us, sweep, tree_namespace
 
 PRODUCER = "app"
 LATE = -100  # priority of multiprocessing's finalizers: after those of applications
@@ -110,6 +110,8 @@ class Store:
                 self._last = self.snapshot()
             self.telemetry.close()
             if self._reader is not None:
+                # A server's master that has not imported the application is no member; its next workers go on.
+                self._reader.ephemeral = self._private and ends_with_us(self.namespace)
                 self._reader.close()
                 self._reader = None
 

@@ -85,11 +85,20 @@ def sweep() -> None:
                     os.unlink(path)
 
 
+def _root(namespace: str) -> Process:
+    pid_namespace, pid, start = map(int, namespace.removeprefix("tree-").split("-"))
+    return Process(Process.current().boot_id, pid_namespace, pid, start)
+
+
 def _root_is_dead(namespace: str) -> bool:
     """False also where it cannot be seen."""
-    pid_namespace, pid, start = map(int, namespace.removeprefix("tree-").split("-"))
-    me = Process.current()
-    return pid_namespace == me.pid_namespace and not Process(me.boot_id, pid_namespace, pid, start).exists()
+    root = _root(namespace)
+    return root.pid_namespace == Process.current().pid_namespace and not root.exists()
+
+
+def ends_with_us(namespace: str) -> bool:
+    """Whether a tree can have no further processes once its last one that we know of has ended."""
+    return _root(namespace).pid == os.getpid() or _root_is_dead(namespace)
 
 
 def _is_needed(path: str) -> bool:
