@@ -140,8 +140,7 @@ cdef class CounterValue(Value):
             self.inc(value)
 
     def set_exemplar(self, exemplar):
-        if self.ready():
-            self.values.keep_exemplar(self.labels, exemplar)
+        pass
 
 
 cdef class HistogramValue(Value):

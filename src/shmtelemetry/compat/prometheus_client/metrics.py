@@ -20,7 +20,7 @@ from .. import _metrics
 from .context_managers import ExceptionCounter, InprogressTracker, Timer
 from .registry import REGISTRY, CollectorRegistry
 from .shared import Exemplars, Line, SharedMetric, created_line
-from .shown import Labels, Shown
+from .shown import Labels
 from .values import PID, Buckets, Definition, GaugeValues, Values
 
 __all__ = [
@@ -272,8 +272,7 @@ class Histogram(_metrics.HistogramCore, SharedMetric, original.Histogram):
         shown = np.zeros((len(counts), len(asked) + 1), np.uint64)
         for at, bound in enumerate((*self._bounds, math.inf)):
             shown[:, self._upper_bounds.index(bound)] = counts[:, at]
-        metric = Shown(self._name, self._kind, self._documentation, buckets=asked, unit=self._unit)
-        return replace(family, metric=metric, counts=shown)
+        return replace(family, metric=self._metric(asked), counts=shown)
 
     def _lines(self, family: Family, series: int, exemplars: Exemplars) -> Iterator[Line]:
         assert family.counts is not None

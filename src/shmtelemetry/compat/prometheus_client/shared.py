@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from itertools import count
+from typing import Any, ClassVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 from prometheus_client import metrics as original
@@ -18,6 +20,8 @@ from .registry import SharedCollector
 from .shown import Labels, Shown, arranged
 from .values import SPOILERS, Definition, Values
 
+_numbers = count()
+
 Line = tuple[str, dict[str, str], float, Exemplar | None]  # suffix, further labels, value
 Exemplars = dict[tuple[int, int], Exemplar]  # by series and bucket
 
@@ -29,9 +33,17 @@ class SharedMetric(SharedCollector, MetricWrapperBase):
     _created: float
     _values: Values | None
 
+    _living: ClassVar["WeakValueDictionary[int, SharedMetric]"] = WeakValueDictionary()  # in order of their making
+
+    @staticmethod
+    def living() -> list["SharedMetric"]:
+        """All metrics of this process, whatever registry they are in; not their children."""
+        return list(SharedMetric._living.values())
+
     def _share(self) -> None:
         """When the metric is registered: its values, and if it has no labels, its one series."""
         self._values = self._made_values()
+        self._living[next(_numbers)] = self
         self._kwargs["_values"] = self._values
         if self._is_observable():
             self._begin()
@@ -74,6 +86,7 @@ class SharedMetric(SharedCollector, MetricWrapperBase):
         for labels, child in before.items():
             if self._metrics.get(labels) is not child:
                 child._release()
+                self._values.remove(labels)
 
     # ---- what is shown ----
 
@@ -103,11 +116,14 @@ class SharedMetric(SharedCollector, MetricWrapperBase):
         own = tuple(self._own(labels) for labels, _ in children)
         created = [child._created for _, child in children]
         found = None if self._values is None else self._values.family(snapshot)
-        metric = Shown(self._name, self._kind, self._documentation, buckets=self._bounds, unit=self._unit)
-        family = arranged(metric, self._names, own, created, found)
-        if not original._use_created:
+        family = arranged(self._metric(self._bounds), self._names, own, created, found)
+        if not getattr(original, "_use_created", True):
             family = replace(family, created=np.zeros(len(family.labels)))
         return self._spoilt(family, snapshot)
+
+    def _metric(self, bounds: tuple[float, ...] = ()) -> Shown:
+        name = f"{self._name}_total" if self._kind == "counter" else self._name
+        return Shown(name, self._kind, self._documentation, buckets=bounds, unit=self._unit)
 
     _bounds: tuple[float, ...] = ()  # of the buckets in which values are counted
 

@@ -48,6 +48,8 @@ def arranged(
 
 def _picked(rows: Any, at: Any) -> Any:
     """Those rows; zeros for -1."""
+    if not len(rows):
+        return np.zeros((len(at), *rows.shape[1:]), rows.dtype)
     found = rows[at]
     found[at < 0] = 0
     return found

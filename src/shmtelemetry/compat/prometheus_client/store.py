@@ -72,12 +72,17 @@ class Store:
 
     def _started(self) -> Reader | None:
         try:
-            reader = Reader(self.namespace, standby=True, ephemeral=True)
+            reader = self._made_reader()
             reader.start()
             return reader
         except (ShmtelError, OSError) as error:
             warn_once("no_reader", f"nothing is drained by this process: {error}")
             return None
+
+    def _made_reader(self) -> Reader:
+        if not self._private:
+            return Reader(self.namespace, standby=True)
+        return Reader(self.namespace, standby=True, ephemeral=True, gauge_ttl=0.0)  # a live gauge goes with its process
 
     def snapshot(self) -> Snapshot | None:
         """Everything that was emitted before the call, in any process; None if there is nothing to show."""
@@ -93,7 +98,7 @@ class Store:
 
     def _scraped(self) -> Snapshot:
         if self._reader is None:
-            self._reader = Reader(self.namespace, standby=True, ephemeral=self._private)
+            self._reader = self._made_reader()
         try:
             return self._reader.scrape()
         finally:

@@ -84,9 +84,15 @@ def _place(name: str, definition: Definition) -> Place:
 
 
 def _vacate(place: Place) -> None:
-    for instrument in place.instruments.values():
-        instrument.clear()
+    for suffix in list(place.instruments):
+        _undefine(place, suffix)
     place.taken = False
+
+
+def _undefine(place: Place, suffix: str) -> None:
+    telemetry = store().telemetry
+    if place.instruments.pop(suffix, None) is not None and telemetry is not None:
+        telemetry.remove(place.exposed(suffix))
 
 
 class Values:
@@ -102,16 +108,16 @@ class Values:
         """Where a series is written; None, with one warning, where there is no room for it."""
         return self._series(labels)
 
-    def _series(self, labels: Labels, suffix: str = "", merge: str = "") -> Handle | None:
+    def _series(self, labels: Labels, suffix: str = "", merge: str = "", keep: bool = False) -> Handle | None:
         try:
-            instrument = self._place.instruments.get(suffix) or self._defined(suffix, merge)
+            instrument = self._place.instruments.get(suffix) or self._defined(suffix, merge, keep)
             handle: Handle | None = instrument if instrument is None or not labels else instrument.labels(*labels)
             return handle
         except ShmtelError as error:
             warn_once("no_series", f"a series of {self._place.name} is not counted: {error}")
             return None
 
-    def _defined(self, suffix: str, merge: str) -> Any:
+    def _defined(self, suffix: str, merge: str, keep: bool) -> Any:
         telemetry, definition = store().telemetry, self._place.definition
         if telemetry is None:
             return None
@@ -121,7 +127,7 @@ class Values:
         if suffix or definition.kind == "counter":
             instrument = telemetry.counter(name, help, labels)
         elif definition.kind == "gauge":
-            instrument = telemetry.gauge(name, help, labels, merge=merge)
+            instrument = telemetry.gauge(name, help, labels, merge=merge, keep=keep)
         else:
             instrument = telemetry.histogram(name, help, labels, buckets=definition.bounds)
         self._place.instruments[suffix] = instrument
@@ -138,7 +144,17 @@ class Values:
             counter.inc()
 
     def remove(self, labels: Labels) -> None:
-        """This process has nothing in the series any more."""
+        """Take this process's part out of a series; used again it begins from zero."""
+        for suffix, instrument in list(self._place.instruments.items()):
+            if labels:
+                instrument.remove(*labels)
+            else:
+                _undefine(self._place, suffix)
+
+    def renewed(self, labels: Labels) -> Handle | None:
+        """Where a series is written that begins again."""
+        self.remove(labels)
+        return self.handle(labels)
 
     # ---- reading ----
 
@@ -163,14 +179,22 @@ class Values:
 
 # By prometheus_client's mode: how the values of processes become one, and whether those of ended processes count on.
 MODES: Final = {
-    f"{live}{mode}": (merge, not live)
-    for mode, merge in (("all", "last"), ("min", "min"), ("max", "max"), ("sum", "sum"), ("mostrecent", "last"))
-    for live in ("", "live")
+    "all": ("last", True),  # of one process's series
+    "liveall": ("sum", False),
+    "min": ("min", True),
+    "livemin": ("min", False),
+    "max": ("max", True),
+    "livemax": ("max", False),
+    "sum": ("sum", True),
+    "livesum": ("sum", False),
+    "mostrecent": ("last", True),
+    "livemostrecent": ("last", False),
 }
 
 
 class GaugeValues(Values):
-    """Those of a gauge. Without a mode, how it is used first decides: inc and dec make a sum, set the last value."""
+    """Those of a gauge. Without a mode, how any process uses it first decides: inc and dec make a sum of the living
+    processes' values, set makes the last value."""
 
     asks = False  # whether a child has a function to ask
 
@@ -190,7 +214,12 @@ class GaugeValues(Values):
     def step(self, labels: Labels, adding: bool) -> Handle | None:
         """Where this process's value is written."""
         merge, keep = MODES[self._place.definition.mode or ("livesum" if adding else "mostrecent")]
-        return self._series(self.own(labels), merge=merge)
+        if self.undecided and (known := self.family(store().snapshot())) is not None:
+            merge, keep = known.metric.merge, known.metric.keep  # another process has decided
+        return self._series(self.own(labels), merge=merge, keep=keep)
+
+    def remove(self, labels: Labels) -> None:
+        super().remove(self.own(labels))
 
     def own(self, labels: Labels) -> Labels:
         """The label values of this process's series."""
