@@ -19,6 +19,7 @@ from .._metrics import count_fork
 from .tree import ends_with_us, sweep, tree_namespace
 
 PRODUCER = "app"
+PATIENCE = 1.0  # seconds for what was emitted before a look; what is read back is relied on, also on a busy machine
 LATE = -100  # priority of multiprocessing's finalizers: after those of applications
 
 
@@ -100,7 +101,8 @@ class Store:
         if self._reader is None:
             self._reader = self._made_reader()
         try:
-            return self._reader.scrape()
+            self._reader.catch_up(PATIENCE)
+            return self._reader.snapshot(distributions=False)
         finally:
             if not self._private and self._reader.holds:  # the namespace belongs to the operator's reader
                 self._reader.close()
