@@ -65,9 +65,13 @@ class Process:
         pid = os.getpid()
         return cls(_boot_id(), _pid_namespace(), pid, _start_time(pid))
 
+    def visible(self) -> bool:
+        """Whether its pid means something here."""
+        return self.boot_id == _boot_id() and self.pid_namespace == _pid_namespace()
+
     def exists(self) -> bool:
         """Whether it is certainly alive. False also where it cannot be seen: another boot or pid namespace."""
-        if self.boot_id != _boot_id() or self.pid_namespace != _pid_namespace():
+        if not self.visible():
             return False
         try:
             return _start_time(self.pid) == self.pid_start

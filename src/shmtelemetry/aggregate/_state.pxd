@@ -101,7 +101,7 @@ cdef struct Series:              # three cache lines; what an observation needs 
 
 cdef struct Slot:                # one segment that is being drained
     unsigned char uuid[16]
-    uint64_t status              # 0 free, 1 live, 2 ended: folded into its name, not yet unlinked
+    uint64_t status              # 0 free, 1 live, 2 ended: folded into its name, not yet unlinked, 3 left aside
     uint64_t name                # number of its producer's name
     uint64_t start_position
     uint64_t position            # committed: what is before it is in the aggregates

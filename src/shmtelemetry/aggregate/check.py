@@ -19,7 +19,7 @@ from .series import (
     NAMES,
     PAGE_BUCKETS,
     SERIES_TABLE,
-    SLOT_ENDED,
+    SLOT_ASIDE,
     SLOTS,
     VERSION,
 )  # fmt: skip
@@ -70,7 +70,7 @@ def check_entries(view: View) -> None:
     slots, names, series = view.entries(SLOTS), view.entries(NAMES), view.entries(SERIES_TABLE)
     if np.any(names["length"] > 64):
         raise ValueError("a producer's name of more than 64 bytes")
-    if np.any(slots["status"] > SLOT_ENDED) or np.any(slots["name"] >= max(1, len(names))):
+    if np.any(slots["status"] > SLOT_ASIDE) or np.any(slots["name"] >= max(1, len(names))):
         raise ValueError("a segment in a condition, or of a producer, that there is none of")
     kept = slots[slots["folds_capacity"] > 0]
     if np.any(kept["folds_capacity"] > view.mapping.size):

@@ -62,6 +62,7 @@ OFFSET: Final = np.dtype("u8")  # of a metric's definition
 SLOT_FREE: Final = 0
 SLOT_LIVE: Final = 1
 SLOT_ENDED: Final = 2
+SLOT_ASIDE: Final = 3  # left aside: its figures count, and it is no living producer's
 
 KINDS: Final = {"counter": 0, "gauge": 1, "histogram": 2, "total": 3}
 

@@ -250,9 +250,12 @@ class State(View):
         entry["folds"], entry["folds_capacity"] = kept["folds"], kept["folds_capacity"]
         self.write(int(entry["folds"]), bytes(int(entry["folds_capacity"]) * FOLD.itemsize))
         self.write(place, entry.tobytes())
-        self.mapping.store(place + field_offset(layout.SLOT, "status"), layout.SLOT_LIVE)
+        self.set_slot_status(number, layout.SLOT_LIVE)
         self.segments[uuid] = number
         return number
+
+    def set_slot_status(self, number: int, status: int) -> None:
+        self.mapping.store(self.place(SLOTS, number) + field_offset(layout.SLOT, "status"), status)
 
     def slot_status(self, number: int) -> int:
         return int(self.entry(SLOTS, number)["status"])
@@ -260,7 +263,7 @@ class State(View):
     def free_slot(self, uuid: bytes) -> None:
         number = self.segments.pop(uuid)
         self._free.append(number)
-        self.mapping.store(self.place(SLOTS, number) + field_offset(layout.SLOT, "status"), layout.SLOT_FREE)
+        self.set_slot_status(number, layout.SLOT_FREE)
 
     def ensure_folds(self, slot: int, count: int) -> None:
         """Give a slot's fold array room for `count` entries."""

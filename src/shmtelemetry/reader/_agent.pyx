@@ -92,11 +92,12 @@ cdef enum Mode:
     RECORDS = 2
 
 cdef uint64_t SECOND = 1000000000
+cdef uint64_t QUIET = 100000000
 
 
 cdef struct Ring:          # a look at an idle ring needs the first cache line alone
     uint64_t status
-    uint64_t active_ns     # when it last had records
+    uint64_t active_ns     # when it last had records, or was added
     shmtel_consumer in_ "in"
     Slot *slot
     uint64_t mode
@@ -110,6 +111,7 @@ cdef struct Ring:          # a look at an idle ring needs the first cache line a
     uint32_t clock
     uint32_t local         # whether pid is one of this pid namespace
     uint64_t ending        # whether its producer is dead
+    uint64_t checked_ns    # when somebody last looked whether it is
     int pid
     uint64_t inode
     char path[224]
@@ -249,6 +251,7 @@ cdef class Agent:
         shmtel_release(&ring.in_, 0)
         ring.mode = SAMPLES if header.flags & layout.FLAG_INSTRUMENTS else DISCARD
         ring.local = local and header.pid < 1 << 31
+        ring.active_ns = nanoseconds(CLOCK_MONOTONIC)
         ring.clock, ring.pid, ring.inode = header.clock, header.pid & 0x7fffffff, segment.inode
         path = f"/dev/shm/{segment.name}".encode()
         memcpy(ring.path, <const char *>path, len(path))
@@ -356,12 +359,31 @@ cdef class Agent:
 
     def suspects(self, uint64_t begin, uint64_t count) -> list[int]:
         """Of `count` rings from `begin` on, those whose producer seems to have ended."""
-        cdef uint64_t at
+        cdef uint64_t at, now = nanoseconds(CLOCK_MONOTONIC)
+        return [at for at in range(begin, min(begin + count, self.high)) if self.is_suspect(at, now)]
+
+    def quiet_suspects(self, uint64_t count) -> list[int]:
+        """Of the first `count` rings that fell quiet and were not looked at since, nor in the last second, the same."""
+        cdef uint64_t at, now = nanoseconds(CLOCK_MONOTONIC)
+        cdef Ring *ring
         found = []
-        for at in range(begin, min(begin + count, self.high)):
-            if self.rings[at].status == LIVE and _seems_dead(&self.rings[at]):
+        for at in range(self.high if count else 0):
+            ring = &self.rings[at]
+            if ring.status != LIVE or now - ring.active_ns < QUIET or ring.checked_ns >= ring.active_ns + QUIET:
+                continue
+            if now - ring.checked_ns < SECOND:
+                continue
+            if self.is_suspect(at, now):
                 found.append(at)
+            count -= 1
+            if count == 0:
+                break
         return found
+
+    cdef bint is_suspect(self, uint64_t number, uint64_t now):
+        cdef Ring *ring = &self.rings[number]
+        ring.checked_ns = now
+        return ring.status == LIVE and _seems_dead(ring)
 
     # ---- the loop's side ----
 
@@ -672,6 +694,15 @@ cdef class Agent:
                     or ring.learned < length):
                 found.append((number, inode, position, steps, length))
         return found
+
+    def ending(self) -> bool:
+        """Whether a ring is on its way out."""
+        cdef uint64_t at, status
+        for at in range(self.high):
+            status = self.rings[at].status
+            if status == ENDING or status == FOLDING or status == EMPTY or status == ENDED:
+                return True
+        return False
 
     def await_turn(self, double timeout):
         """Have the loop serve every ring now, also those that were idle; returns when it has, or the time is over."""

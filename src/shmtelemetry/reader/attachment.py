@@ -1,6 +1,7 @@
 """Attachment: one segment in the reader's hands, and how what its records name becomes series of the state."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 
 from .. import layout
@@ -9,7 +10,6 @@ from ..aggregate.series import FOLD, KINDS, SERIES_TABLE, SLOT, SLOTS, field_off
 from ..aggregate.state import State
 from ..aggregate.view import decode_labels
 from ..errors import SegmentError, StateError
-from ..liveness import Process
 from ..schema import SAMPLE, SECONDS_PER, Metric, Schema
 from ..segment import Segment
 from ._agent import Agent
@@ -46,10 +46,8 @@ class Attachment:
         if slot is None:
             slot = state.open_slot(header.uuid, segment.producer, header.start_position, header.capacity, header.pid)
         self.slot = slot
-        here = Process.current()
-        local = (header.boot_id, header.pid_namespace) == (here.boot_id, here.pid_namespace)
         try:
-            self.number = agent.add(segment, state.place(SLOTS, slot), local)
+            self.number = agent.add(segment, state.place(SLOTS, slot), header.process.visible())
             self._set_up(slot)
         except BaseException:
             if self.number >= 0:
@@ -86,7 +84,7 @@ class Attachment:
             while at < len(stored):
                 kind, flags, payload, size = _catalogue_record(self.segment.name, stored, at)
                 if kind == layout.KIND_METRIC:
-                    self._metrics.append(self._state.define(_metric(self.segment.name, payload)))
+                    self._metrics.append(self._state.define(self._metric(payload)))
                 elif kind == layout.KIND_SERIES:
                     retired = flags & layout.FLAG_RETIRED or len(self._series) + len(new) in gone
                     number, bounds = (-1, NO_BUCKETS) if retired else self._place(payload)
@@ -152,6 +150,12 @@ class Attachment:
             self._state.ensure_folds(self.slot, count)
         except StateError as error:
             self._state.warn_once("folds", f"steps that meet a full ring stay in their cells: {error}")
+
+    def _metric(self, stored: bytes) -> Metric:
+        try:
+            return _short_metric(stored) if len(stored) <= SHORT else Metric.from_json(stored)
+        except Exception as error:  # whatever a stored definition of other types leads to
+            raise SegmentError(f"{self.segment.name}: a metric that cannot be: {error}") from error
 
     def _place(self, payload: bytes) -> tuple[int, Buckets]:
         """(number of the series in the state or -1, bounds) for a series record."""
@@ -223,11 +227,8 @@ def _catalogue_record(name: str, stored: bytes, at: int) -> tuple[int, int, byte
     return kind, flags, payload.rstrip(b"\0") if kind == layout.KIND_METRIC else payload, head + length
 
 
-def _metric(name: str, stored: bytes) -> Metric:
-    try:
-        return Metric.from_json(stored)
-    except Exception as error:  # whatever a stored definition of other types leads to
-        raise SegmentError(f"{name}: a metric that cannot be: {error}") from error
+_short_metric = lru_cache(maxsize=1024)(Metric.from_json)  # producers that come and go bring the same ones
+SHORT = 2048  # bytes; nobody fills our memory with definitions
 
 
 class RecordPlan:

@@ -7,7 +7,7 @@ import logging
 import os
 
 from .. import layout
-from ..aggregate.series import SLOT_ENDED, SLOTS
+from ..aggregate.series import SLOT_ASIDE, SLOT_ENDED, SLOT_LIVE, SLOTS
 from ..aggregate.state import State
 from ..errors import ReaderBusyError, SegmentError, StateError
 from ..segment import DIRECTORY, Segment, attach, header_uuid, segment_names
@@ -68,11 +68,11 @@ class Keeper:
         self._checked = 0
         self.check(self._agent.count)
 
-    def check(self, count: int) -> None:
-        """Find the dead among the producers of the next `count` rings."""
+    def check(self, count: int, quiet: int = 0) -> None:
+        """Find the dead among the producers of the next `count` rings, and of at most `quiet` that fell quiet."""
         if self._checked >= self._agent.count:
             self._checked = 0
-        for number in self._agent.suspects(self._checked, count):
+        for number in self._agent.suspects(self._checked, count) + self._agent.quiet_suspects(quiet):
             if not self._attachments[number].segment.alive():
                 self._agent.end(number)
         self._checked += count
@@ -130,6 +130,7 @@ class Keeper:
             self._quarantine(name, error)
             segment.close()
             return
+        self._state.set_slot_status(attachment.slot, SLOT_LIVE)
         self._attachments[attachment.number] = attachment
         self._agent.start(attachment.number)
 
@@ -157,6 +158,8 @@ class Keeper:
             return False
         except Exception as error:
             self._quarantine(attachment.segment.name, error)
+            self._state.set_slot_status(attachment.slot, SLOT_ASIDE)
+            attachment.end()
             self._forget(number)
         return True
 

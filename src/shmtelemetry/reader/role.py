@@ -26,6 +26,8 @@ logger = logging.getLogger("shmtelemetry")
 LONGEST_SLEEP = 0.004  # seconds; at most 1 ms of it while anything was active in the last second
 KEEPER_PERIOD = 0.1
 CHECKS = 10  # rings whose locks are tried in one period; a ring that was closed is noticed by the loop
+QUIET_CHECKS = 100  # of those that have just fallen quiet: a producer that was killed is most likely among them
+SCRAPE_CHECKS = 200  # before a scrape, so that it shows who lives
 TURNING = 2.0  # seconds without a turn after which the loop is not healthy
 PATIENCE = 0.05  # seconds for which others who ask are served, as long as they wait
 
@@ -105,7 +107,7 @@ class Role:
                 with self._keeping:
                     self._keeper.attend()
                     if time.monotonic() - checked >= KEEPER_PERIOD:
-                        self._keeper.check(CHECKS)
+                        self._keeper.check(CHECKS, QUIET_CHECKS)
                         checked = time.monotonic()
                 now = time.monotonic()
                 if now - calibrated >= 1.0:
@@ -145,7 +147,7 @@ class Role:
         if not self._attend(deadline, look=True):
             return False
         published = self._agent.published()
-        while published := self._agent.behind(published):
+        while (published := self._agent.behind(published)) or self._agent.ending():
             if time.monotonic() >= deadline:
                 return False
             self._agent.await_turn(max(0.0, deadline - time.monotonic()))
@@ -160,6 +162,7 @@ class Role:
         try:
             if look:
                 self._keeper.look_now()
+                self._keeper.check(SCRAPE_CHECKS)
             self._keeper.attend()
         finally:
             self._keeping.release()
