@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.processes import run_python
+
 SHM = Path("/dev/shm")
 
 
@@ -12,6 +14,10 @@ def left_of(pid: int) -> list[str]:
     return sorted(path.name for path in SHM.glob(f"shmtel.tree-*-{pid}-*"))
 
 
-def remove_left_of(pid: int) -> None:
-    for name in left_of(pid):
+def nothing_is_left_by(*pids: int) -> None:
+    """The next tree removes what the ones of these roots left behind."""
+    run_python("from shmtelemetry.compat.prometheus_client import Counter; Counter('c', 'x')")
+    left = {pid: left_of(pid) for pid in pids}
+    for name in (name for names in left.values() for name in names):
         (SHM / name).unlink(missing_ok=True)
+    assert not any(left.values()), left
