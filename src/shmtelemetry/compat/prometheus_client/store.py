@@ -16,7 +16,7 @@ from ...reader import Reader
 from ...segment import usable
 from ...telemetry import Telemetry
 from .._metrics import count_fork
-from .tree import ends_with_us, sweep, tree_namespace
+from .tree import is_root, root_lives, sweep, tree_namespace
 
 PRODUCER = "app"
 PATIENCE = 1.0  # seconds for what was emitted before a look; what is read back is relied on, also on a busy machine
@@ -50,6 +50,8 @@ class Store:
             if self._private:
                 sweep()
             self.namespace = config.namespace() or tree_namespace()
+            # Else it is a server's master that has not imported the application: its next workers go on with the state.
+            self._of_root = self._private and is_root(self.namespace)  # a forked child's as well
             return Telemetry(PRODUCER, self.namespace)
         except (ShmtelError, OSError) as error:
             warn_once("no_ring", f"metrics do nothing: {error}")
@@ -117,8 +119,7 @@ class Store:
                 self._last = self.snapshot()
             self.telemetry.close()
             if self._reader is not None:
-                # A server's master that has not imported the application is no member; its next workers go on.
-                self._reader.ephemeral = self._private and ends_with_us(self.namespace)
+                self._reader.ephemeral = self._private and (self._of_root or not root_lives(self.namespace))
                 self._reader.close()
                 self._reader = None
 

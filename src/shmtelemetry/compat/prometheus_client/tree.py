@@ -79,7 +79,7 @@ def sweep() -> None:
         if len(parts) > 2 and parts[0] == "shmtel" and _TREE.fullmatch(parts[1]):
             found[parts[1]].append(os.path.join(DIRECTORY, name))
     for namespace, paths in found.items():
-        if _root_is_dead(namespace) and not any(_is_needed(path) for path in paths):
+        if not root_lives(namespace) and not any(_is_needed(path) for path in paths):
             for path in paths:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
@@ -90,15 +90,15 @@ def _root(namespace: str) -> Process:
     return Process(Process.current().boot_id, pid_namespace, pid, start)
 
 
-def _root_is_dead(namespace: str) -> bool:
-    """False also where it cannot be seen."""
+def is_root(namespace: str) -> bool:
+    """Whether this process is the root of the tree."""
+    return _root(namespace) == Process.current()
+
+
+def root_lives(namespace: str) -> bool:
+    """True also where it cannot be seen."""
     root = _root(namespace)
-    return root.pid_namespace == Process.current().pid_namespace and not root.exists()
-
-
-def ends_with_us(namespace: str) -> bool:
-    """Whether a tree can have no further processes once its last one that we know of has ended."""
-    return _root(namespace).pid == os.getpid() or _root_is_dead(namespace)
+    return root.pid_namespace != Process.current().pid_namespace or root.exists()
 
 
 def _is_needed(path: str) -> bool:
