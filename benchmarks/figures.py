@@ -56,7 +56,7 @@ def take(name: str) -> dict[str, float]:
             run = throughput.run_fresh(what)
             return {f"throughput {what} dropped": run.dropped, f"throughput {what} rate": run.rate}
         case "reader":
-            return {name: footprint.run_fresh(what)}
+            return {f"reader {figure}": number for figure, number in footprint.run_fresh(what.split("_")[0]).items()}
     raise ValueError(f"no reading begins with {kind!r}")
 
 
@@ -205,4 +205,6 @@ FIGURES = (
     ),
     Figure("reader's own memory at 1,000 histogram series", "MiB", 60, ("reader memory",), _itself),
     Figure("reader with 1,000 idle rings", "% of a core", 1, ("reader idle",), _itself),
+    Figure("scrape of 99,000 histogram series over HTTP", "s", 1, ("reader large_scrape",), _itself),
+    Figure("reader's own memory and state at 99,000 histogram series", "MiB", 1024, ("reader large",), _itself),
 )

@@ -71,13 +71,15 @@ cdef struct Header:
     uint64_t slots
     uint64_t names
     uint64_t retired             # series that are no longer exposed
-    uint64_t overflowed          # series that were asked for beyond the bound
+    uint64_t overflowed          # label sets beyond the bound that could not be remembered
     uint64_t foreign             # segments that somebody else consumes
     uint64_t quarantined         # segments that lie
     uint64_t turn_ns             # when the reader's loop turned last, since the epoch
     uint64_t reader_pid
     uint64_t invalid_metrics     # definitions that could not be used
     uint64_t undeletable         # segments that are drained and that only their owner can remove
+    uint64_t label_producer      # whether series carry their producer's name
+    uint64_t beyond              # label sets beyond the bound, see overflow.py
 
 cdef struct Series:              # three cache lines; what an observation needs is in the first two
     uint64_t mark                # odd while it is being changed

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from ..errors import StateError
 from ..layout import BYTE_ORDER
 from .series import (
+    BEYOND,
     BLOCK,
     FOLD,
     HEADER,
@@ -57,7 +58,7 @@ def check_header(fd: int, namespace: str) -> int:
 
 def check_tables(view: View) -> None:
     """Raises ValueError for tables that are not where they can be."""
-    for table in (METRICS, SLOTS, NAMES, SERIES_TABLE):
+    for table in (METRICS, SLOTS, NAMES, SERIES_TABLE, BEYOND):
         count = view.mapping.load(table.count_offset)
         if count > table.limit:
             raise ValueError(f"{count:,} entries in a table of {table.limit:,}")
