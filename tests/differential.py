@@ -188,7 +188,7 @@ def labels(p: Any) -> Any:
     c = every["counter"]
     same = c.labels("1", "2") is c.labels(1, 2) is c.labels(y=2, x="1")
     c.labels(None, True).inc()
-    c.labels("ünï\n\\\"", "").inc(2)
+    c.labels('ünï\n\\"', "").inc(2)
     every["gauge"].labels(1.5, b"b").set(3)
     raised = errors(
         lambda: c.labels("a"),
@@ -219,7 +219,7 @@ def labels(p: Any) -> Any:
 def label_values_of_odd_types(p: Any) -> Any:
     import enum
 
-    class Method(str, enum.Enum):
+    class Method(str, enum.Enum):  # noqa: UP042  # whose str() is another
         GET = "get"
 
     registry = p.CollectorRegistry()
@@ -340,8 +340,8 @@ def gauge(p: Any) -> Any:
 
     look()
     for step in (
-        lambda: g.inc(), lambda: g.inc(0.1), lambda: g.inc(0.2), lambda: g.dec(5), lambda: g.set(7), lambda: g.set(-0.5),
-        lambda: g.inc(2), lambda: g.set("1.5"), lambda: g.set(math.inf), lambda: g.set(-math.inf),
+        lambda: g.inc(), lambda: g.inc(0.1), lambda: g.inc(0.2), lambda: g.dec(5), lambda: g.set(7),
+        lambda: g.set(-0.5), lambda: g.inc(2), lambda: g.set("1.5"), lambda: g.set(math.inf), lambda: g.set(-math.inf),
         lambda: g.set(math.nan), lambda: g.inc(), lambda: g.set(0), lambda: g.dec(), lambda: g.set(True),
         lambda: g.set(Fraction(1, 3)), lambda: g.set(2**70),
     ):  # fmt: skip
@@ -365,13 +365,13 @@ def gauge_of_the_present(p: Any) -> Any:
 @case
 def gauge_with_a_function(p: Any) -> Any:
     registry = p.CollectorRegistry()
-    g, l = p.Gauge("g", "x", registry=registry), p.Gauge("l", "x", ["a"], registry=registry)
+    g, many = p.Gauge("g", "x", registry=registry), p.Gauge("l", "x", ["a"], registry=registry)
     g.set(3)
     g.set_function(lambda: 42)
     g.set(5)
     g.inc()
-    l.labels("b").set_function(lambda: 1.5)
-    l.labels("c").set(2)
+    many.labels("b").set_function(lambda: 1.5)
+    many.labels("c").set(2)
     broken = p.CollectorRegistry()
     p.Gauge("g", "x", registry=broken).set_function(lambda: 1 / 0)
     return samples(registry), shown(p, registry), errors(lambda: samples(broken))
@@ -380,12 +380,23 @@ def gauge_with_a_function(p: Any) -> Any:
 @case
 def gauges_with_modes(p: Any) -> Any:
     found = []
-    for mode in ("min", "livemin", "max", "livemax", "sum", "livesum", "mostrecent", "livemostrecent", "all", "liveall"):
+    for mode in (
+        "min",
+        "livemin",
+        "max",
+        "livemax",
+        "sum",
+        "livesum",
+        "mostrecent",
+        "livemostrecent",
+        "all",
+        "liveall",
+    ):
         registry = p.CollectorRegistry()
         g = p.Gauge("g", "x", registry=registry, multiprocess_mode=mode)
-        raised = errors(lambda: g.inc(), lambda: g.dec(3))
+        raised = errors(lambda g=g: g.inc(), lambda g=g: g.dec(3))
         g.set(4)
-        found.append((raised, registry.get_sample_value("g"), errors(lambda: g.labels("x"))[0].split("(")[0][:40]))
+        found.append((raised, registry.get_sample_value("g"), errors(lambda g=g: g.labels("x"))[0].split("(")[0][:40]))
     return found
 
 
@@ -397,7 +408,9 @@ def histogram(p: Any) -> Any:
     registry = p.CollectorRegistry()
     h = p.Histogram("h", "x", registry=registry)
     g = p.Histogram("g", "x", ["l"], registry=registry, buckets=("1", 2.5, 5, "inf"))
-    returned = [h.observe(value) for value in (0, 1, 5, 0.005, 0.0050001, 7.5, 100, -3, True, math.inf, Fraction(3, 10))]
+    returned = [
+        h.observe(value) for value in (0, 1, 5, 0.005, 0.0050001, 7.5, 100, -3, True, math.inf, Fraction(3, 10))
+    ]
     for value in (1, 2.5, 2.6, 6):
         g.labels("a").observe(value)
     kinds = [text.split(":")[0] for text in errors(lambda: h.observe("1"), lambda: h.observe(None))]
@@ -522,7 +535,13 @@ def custom_collectors(p: Any) -> Any:
     raised = errors(lambda: registry.register(Custom(core)), lambda: p.Gauge("target_info", "x", registry=registry))
     raised = [text.split("{")[0] for text in raised]
     restricted = registry.restricted_registry(["last_total", "custom_g", "target_info"])
-    return raised, samples(registry), shown(p, registry), openmetrics(p, registry), sorted(map(str, samples(restricted)))
+    return (
+        raised,
+        samples(registry),
+        shown(p, registry),
+        openmetrics(p, registry),
+        sorted(map(str, samples(restricted))),
+    )
 
 
 @case
@@ -579,7 +598,9 @@ def info_and_enum(p: Any) -> Any:
     i.labels("1").info({"k": "v"})
     before = samples(registry)
     e.state("b")
-    raised = errors(lambda: e.state("c"), lambda: i.labels("1").info({"l": "v"}), lambda: i.labels("1").info({"k": None}))
+    raised = errors(
+        lambda: e.state("c"), lambda: i.labels("1").info({"l": "v"}), lambda: i.labels("1").info({"k": None})
+    )
     return before, samples(registry), raised, shown(p, registry), openmetrics(p, registry)
 
 
@@ -734,7 +755,9 @@ def pushed(p: Any) -> Any:
     try:
         where = f"127.0.0.1:{server.server_port}"
         p.push_to_gateway(where, "job", registry)
-        p.pushadd_to_gateway(where, job="j/b", registry=registry, grouping_key={"a": "b", **p.instance_ip_grouping_key()})
+        p.pushadd_to_gateway(
+            where, job="j/b", registry=registry, grouping_key={"a": "b", **p.instance_ip_grouping_key()}
+        )
         p.pushadd_to_gateway(where, "job", None, timeout=20)
         p.delete_from_gateway(where, "job", timeout=20)
     finally:
@@ -756,8 +779,8 @@ def text_file(p: Any) -> Any:
 @case
 def what_can_be_imported(p: Any) -> Any:
     found = {}
-    for name in ("core", "exposition", "metrics", "metrics_core", "registry", "parser", "samples", "asgi", "multiprocess",
-                 "openmetrics.exposition", "openmetrics.parser", "gc_collector", "platform_collector",
+    for name in ("core", "exposition", "metrics", "metrics_core", "registry", "parser", "samples", "asgi",
+                 "multiprocess", "openmetrics.exposition", "openmetrics.parser", "gc_collector", "platform_collector",
                  "process_collector", "context_managers"):  # fmt: skip
         original = importlib.import_module(f"prometheus_client.{name}")
         names = getattr(original, "__all__", None) or [

@@ -1,13 +1,13 @@
 """The hot path of the metrics that stand in for prometheus_client's.
 
-A core comes first among the bases of its metric, before prometheus_client's own class. Its methods push one SAMPLE; what
-they cannot do in that one step (other types, NaN, exemplars, no labels yet, a forked child's first emit) goes to the
+A core comes first among the bases of its metric, before prometheus_client's own class. Its methods push one SAMPLE.
+What they cannot do in that one step (other types, NaN, exemplars, no labels yet, a forked child's first emit) goes to a
 method of prometheus_client, which checks and raises as ever and ends in a Value.
 """
 
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.long cimport PyLong_CheckExact
-from cpython.object cimport PyObject, PyTypeObject
+from cpython.object cimport PyTypeObject
 from cpython.unicode cimport PyUnicode_CheckExact
 from libc.float cimport DBL_MAX
 from libc.math cimport NAN, isnan

@@ -54,8 +54,9 @@ class Reader:
 
     ephemeral: remove the state at the end, else the next reader goes on with the totals; with standby, the last of the
     processes that share it removes it, if that one's is ephemeral when it closes. interval: longest sleep between turns
-    in seconds, by default 1 ms with traffic and 4 ms without. max_series, gauge_ttl: see `bound`. label_producer: whether each series carries its producer's
-    name in the label `producer`, instead of one for all producers; None goes on as the state began, a new one for all.
+    in seconds, by default 1 ms with traffic and 4 ms without. max_series, gauge_ttl: see `bound`. label_producer:
+    whether each series carries its producer's name in the label `producer`, instead of one for all producers; None goes
+    on as the state began, a new one for all.
     """
 
     def __init__(

@@ -27,7 +27,9 @@ def in_child(function, stay=False):
 
 
 def test_modes_of_living_and_ended_processes() -> None:
-    script = FAMILY + """
+    script = (
+        FAMILY
+        + """
 modes = ("min", "max", "sum", "mostrecent", "all")
 gauges = {prefix + mode: Gauge(prefix + mode, "x", multiprocess_mode=prefix + mode)
           for mode in modes for prefix in ("", "live")}
@@ -44,11 +46,14 @@ assert [read("all", {"pid": str(pid)}) for pid in (me, living, ended)] == [5, 2,
 assert [read("liveall", {"pid": str(pid)}) for pid in (me, living, ended)] == [5, 2, None]
 assert f'all{{pid="{living}"}} 2.0' in generate_latest().decode()
 """
+    )
     run_python(script)
 
 
 def test_without_a_mode_inc_and_dec_make_a_sum_and_set_makes_the_last_value() -> None:
-    script = FAMILY + """
+    script = (
+        FAMILY
+        + """
 busy, depth, seen = Gauge("busy", "x"), Gauge("depth", "x", ["l"]), Gauge("seen", "x")
 busy.set(0)  # says nothing
 busy.inc(2)
@@ -60,4 +65,5 @@ assert read("seen") == 8
 seen.inc()  # of a gauge that others set: this process's value is the last one
 assert read("seen") == 1
 """
+    )
     run_python(script)

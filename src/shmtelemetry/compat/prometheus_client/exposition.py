@@ -27,7 +27,6 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from ...aggregate.snapshot import Family
-from ...exporters.prometheus import Exposition
 from .registry import REGISTRY, CollectorRegistry
 
 __all__ = [
@@ -62,9 +61,7 @@ def generate_latest(registry: Any = REGISTRY, escaping: str = openmetrics.UNDERS
     return _written(registry, False, escaping, partial(original.generate_latest, escaping=escaping))
 
 
-def generate_openmetrics(
-    registry: Any, escaping: str = openmetrics.UNDERSCORES, version: str = "1.0.0"
-) -> bytes:
+def generate_openmetrics(registry: Any, escaping: str = openmetrics.UNDERSCORES, version: str = "1.0.0") -> bytes:
     """The registry in OpenMetrics."""
     encoder = partial(openmetrics.generate_latest, escaping=escaping, version=version)
     return _written(registry, True, escaping, encoder)

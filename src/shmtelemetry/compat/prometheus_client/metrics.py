@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 from prometheus_client import metrics as original
@@ -37,7 +37,7 @@ class _Default(str):
     """The mode of a gauge for which none was given: reads as prometheus_client's default, and is told from it."""
 
 
-AS_USED: Final = _Default("all")
+AS_USED: Final[Any] = _Default("all")
 
 _T = TypeVar("_T", bound=type)
 
@@ -157,7 +157,8 @@ class Gauge(_metrics.GaugeCore, SharedMetric, original.Gauge):
         values = family.values.copy()
         for labels, child in (self._children() or {(): self}).items():
             if "_child_samples" in vars(child):
-                values[family.labels.index(self._own(labels))] = child._child_samples()[0].value
+                (sample,) = child._child_samples()
+                values[family.labels.index(self._own(labels))] = sample.value
         return replace(family, values=values)
 
     def _spoilt(self, family: Family, snapshot: Snapshot | None) -> Family:
@@ -206,10 +207,12 @@ class Summary(_metrics.SummaryCore, SharedMetric, original.Summary):
         return False  # arrays are written with buckets
 
     def _with_steps(self, family: Family, steps: dict[Labels, float], value: float) -> Family:
+        assert family.counts is not None
         many = np.array([[steps.get(labels, 0.0)] for labels in family.labels], np.uint64)
         return replace(super()._with_steps(family, steps, value), counts=family.counts + many)
 
     def _lines(self, family: Family, series: int, exemplars: Exemplars) -> Iterator[Line]:
+        assert family.counts is not None
         yield "_count", {}, float(family.counts[series].sum()), None
         yield "_sum", {}, float(family.values[series]), None
         yield from created_line(family, series)
@@ -234,9 +237,7 @@ class Histogram(_metrics.HistogramCore, SharedMetric, original.Histogram):
         _values: Values | None = None,
     ) -> None:
         self._values = _values
-        super().__init__(
-            name, documentation, labelnames, namespace, subsystem, unit, registry, _labelvalues, buckets
-        )
+        super().__init__(name, documentation, labelnames, namespace, subsystem, unit, registry, _labelvalues, buckets)
         if _values is None:
             self._share()
 
@@ -249,7 +250,7 @@ class Histogram(_metrics.HistogramCore, SharedMetric, original.Histogram):
 
     def _begin(self) -> None:
         self._sum = _metrics.HistogramValue(self._values, self._labelvalues)
-        self._buckets = Buckets(self._sum, len(self._upper_bounds))
+        self._buckets: Any = Buckets(self._sum, len(self._upper_bounds))
         self._created = time.time()
 
     def _release(self) -> None:
@@ -318,6 +319,4 @@ class Enum(original.Enum):
         _labelvalues: Sequence[str] | None = None,
         states: Sequence[str] | None = None,
     ) -> None:
-        super().__init__(
-            name, documentation, labelnames, namespace, subsystem, unit, registry, _labelvalues, states
-        )
+        super().__init__(name, documentation, labelnames, namespace, subsystem, unit, registry, _labelvalues, states)

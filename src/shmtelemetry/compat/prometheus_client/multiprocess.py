@@ -34,7 +34,7 @@ class MultiProcessCollector(SharedCollector):
             yield from metric.families_from(snapshot)
 
     def _metrics(self) -> Iterator[SharedMetric]:
-        registry = self._registry and self._registry()
+        registry = None if self._registry is None else self._registry()
         there = set() if registry is None else set(registry._names_to_collectors)
         for metric in SharedMetric.living():
             if metric._name not in there:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, TypeGuard
 
+from prometheus_client import registry as original
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, RestrictedRegistry
 from prometheus_client.registry import CollectorRegistry as _CollectorRegistry
@@ -14,10 +15,7 @@ from ...exporters.prometheus import Exposition
 from .store import store
 from .values import PID
 
-try:
-    from prometheus_client.registry import DuplicateTimeseries
-except ImportError:  # before 0.26
-    DuplicateTimeseries = ValueError
+DuplicateTimeseries: type[ValueError] = getattr(original, "DuplicateTimeseries", ValueError)  # which 0.26 has
 
 __all__ = ["REGISTRY", "Collector", "CollectorRegistry", "DuplicateTimeseries", "RestrictedRegistry"]
 

@@ -31,7 +31,7 @@ class SharedMetric(SharedCollector, MetricWrapperBase):
 
     _kind: str
     _created: float
-    _values: Values | None
+    _values: Any  # Values; None until the metric is registered
 
     _living: ClassVar["WeakValueDictionary[int, SharedMetric]"] = WeakValueDictionary()  # in order of their making
 
@@ -80,7 +80,8 @@ class SharedMetric(SharedCollector, MetricWrapperBase):
         self._drop_gone(before)
 
     def _children(self) -> dict[Labels, "SharedMetric"]:
-        return dict(self._metrics) if self._is_parent() else {}
+        children: dict[Labels, SharedMetric] = dict(self._metrics) if self._is_parent() else {}  # type: ignore[arg-type]
+        return children
 
     def _drop_gone(self, before: dict[Labels, "SharedMetric"]) -> None:
         for labels, child in before.items():
@@ -129,7 +130,8 @@ class SharedMetric(SharedCollector, MetricWrapperBase):
 
     @property
     def _names(self) -> Labels:
-        return self._labelnames
+        names: Labels = self._labelnames
+        return names
 
     def _own(self, labels: Labels) -> Labels:
         """The label values of this process's series."""

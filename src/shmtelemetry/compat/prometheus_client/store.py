@@ -3,7 +3,6 @@
 import atexit
 import os
 import threading
-from contextlib import suppress
 from functools import cache
 from multiprocessing import parent_process, util
 

@@ -17,7 +17,10 @@ from ...segment import DIRECTORY
 
 _TREE = re.compile(r"tree-(\d+)-(\d+)-(\d+)")
 _IMAGE = (25, 26, 27, 47)  # start_code, end_code, start_stack, arg_start
-_STARTED = (b"--multiprocessing-fork", b"multiprocessing.forkserver")  # in the command lines of multiprocessing's children
+_STARTED = (
+    b"--multiprocessing-fork",
+    b"multiprocessing.forkserver",
+)  # in the command lines of multiprocessing's children
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ def tree_namespace() -> str:
 
 
 def _descends(child: _Seen, parent: _Seen) -> bool:
-    """Whether the child was forked by the parent, or started by its multiprocessing, and does not merely run under it."""
+    """Whether the child was forked by the parent, or started by its multiprocessing, and does not just run under it."""
     if any(word in child.command for word in _STARTED):
         return True
     if child.image is None or parent.image is None:  # a server that gave up its rights: its command line stays

@@ -17,7 +17,6 @@ from typing import Any, Final
 from prometheus_client.openmetrics.exposition import VALUES, escape_label_name, escape_metric_name
 from prometheus_client.samples import Exemplar
 
-from ..._instruments import Handle
 from ...aggregate.snapshot import Family, Snapshot
 from ...errors import ShmtelError
 from ...liveness import fork_lock
@@ -104,15 +103,14 @@ class Values:
 
     # ---- writing ----
 
-    def handle(self, labels: Labels) -> Handle | None:
+    def handle(self, labels: Labels) -> Any:
         """Where a series is written; None, with one warning, where there is no room for it."""
         return self._series(labels)
 
-    def _series(self, labels: Labels, suffix: str = "", merge: str = "", keep: bool = False) -> Handle | None:
+    def _series(self, labels: Labels, suffix: str = "", merge: str = "", keep: bool = False) -> Any:
         try:
             instrument = self._place.instruments.get(suffix) or self._defined(suffix, merge, keep)
-            handle: Handle | None = instrument if instrument is None or not labels else instrument.labels(*labels)
-            return handle
+            return instrument if instrument is None or not labels else instrument.labels(*labels)
         except ShmtelError as error:
             warn_once("no_series", f"a series of {self._place.name} is not counted: {error}")
             return None
@@ -151,7 +149,7 @@ class Values:
             else:
                 _undefine(self._place, suffix)
 
-    def renewed(self, labels: Labels) -> Handle | None:
+    def renewed(self, labels: Labels) -> Any:
         """Where a series is written that begins again."""
         self.remove(labels)
         return self.handle(labels)
@@ -211,7 +209,7 @@ class GaugeValues(Values):
     def undecided(self) -> bool:
         return not self._place.definition.mode and not self._place.instruments
 
-    def step(self, labels: Labels, adding: bool) -> Handle | None:
+    def step(self, labels: Labels, adding: bool) -> Any:
         """Where this process's value is written."""
         merge, keep = MODES[self._place.definition.mode or ("livesum" if adding else "mostrecent")]
         if self.undecided and (known := self.family(store().snapshot())) is not None:
