@@ -28,9 +28,11 @@ MODULES = [
     "_instruments",
     "aggregate._kernels",
     "aggregate._store",
+    "aggregate._distributions",
     "reader._plan",
     "reader._agent",
     "exporters._text",
+    "exporters._protobuf",
     "compat._metrics",
 ]
 

@@ -174,6 +174,13 @@ FIGURES = (
         at_least=True,
         gate=True,
     ),
+    Figure(
+        "scrape of 10,000 histogram series: protobuf with native histograms ÷ text",
+        "x",
+        1.5,
+        (ns(scrape.protobuf_scrape), ns(scrape.scrape)),
+        _ratio,
+    ),
     *(
         Figure(f"{what} ÷ the same here", "x", limit, (ns(theirs), ns(ours)), _ratio, at_least=True, gate=True)
         for what, theirs, ours, limit in COMPAT

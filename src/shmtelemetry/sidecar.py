@@ -39,8 +39,8 @@ class Sidecar:
         """Where the server listens, without a path."""
         return self._server.url
 
-    def _snapshot(self) -> Snapshot:
-        return self.shown(self.reader.scrape())
+    def _snapshot(self, distributions: bool) -> Snapshot:
+        return self.shown(self.reader.scrape(distributions))
 
     def _health(self) -> Health:
         details = {"namespace": self.reader.namespace, "records": self.reader.records}
