@@ -74,9 +74,12 @@ assert REGISTRY.get_sample_value("c_total", {"l": "a"}) == 1
 
 def test_a_metric_that_is_gone_gives_its_place_back() -> None:
     script = """
-import gc
+import gc, os
 from shmtelemetry.compat.prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from shmtelemetry.compat.prometheus_client.store import store
+import shmtelemetry.compat.prometheus_client.store as module
+kept = Counter("kept", "x")
+kept.inc()
+store = module.store
 def job(number):
     registry = CollectorRegistry()
     counter = Counter("rows", "Rows.", ["table"], registry=registry)
@@ -88,11 +91,16 @@ def job(number):
     took.observe(number)
     read = registry.get_sample_value
     assert [read("rows_total", {"table": "a"}), read("last_success"), read("took_count")] == [number, number, 1]
-for number in range(1, 50):
+module.FULL = 10_000  # bytes, so that it is reached
+for number in range(1, 100):
     job(number)
     gc.collect()
 names = [name for name in store().snapshot().families if not name.startswith("shmtel_")]
-assert len(names) <= 2 * 3, names
+assert len(names) <= 1 + 2 * 3, names
+kept.inc()
+assert kept._value.get() == 2
+segments = [name for name in os.listdir("/dev/shm") if name.startswith(f"shmtel.{store().namespace}.app.")]
+assert 2 <= len(segments) <= 4, segments  # the one with `kept`, and the newest
 """
     run_python(script)
 

@@ -3,6 +3,7 @@
 import atexit
 import os
 import threading
+from collections import Counter
 from functools import cache
 from multiprocessing import parent_process, util
 
@@ -19,6 +20,7 @@ from .tree import is_root, root_lives, sweep, tree_namespace
 
 PRODUCER = "app"
 PATIENCE = 1.0  # seconds for what was emitted before a look; what is read back is relied on, also on a busy machine
+FULL = 4 * 1024 * 1024  # bytes of a catalogue after which new metrics get another producer
 LATE = -100  # priority of multiprocessing's finalizers: after those of applications
 
 
@@ -35,26 +37,57 @@ class Store:
         self._pid = 0  # of the process that stands by
         self._busy = threading.RLock()  # while a reader is made or closed
         self._last: Snapshot | None = None  # the one at the exit, for those who look after it
-        self.telemetry = self._open()
-        if self.telemetry is not None:
+        self._lent: Counter[Telemetry] = Counter()  # how many metrics each producer serves, the newest last
+        self._newest: Telemetry | None = None
+        if self._begin():
             os.register_at_fork(after_in_child=self._forked)
             atexit.register(self.close)
             self.stand_by()
 
-    def _open(self) -> Telemetry | None:
+    def _begin(self) -> bool:
+        """Whether there is anything to write to."""
         if config.disabled() or not usable():
             warn_once("disabled", "metrics do nothing: SHMTEL_DISABLED is set, or there is no tmpfs on /dev/shm")
-            return None
+            return False
         try:
             if self._private:
                 sweep()
             self.namespace = config.namespace() or tree_namespace()
             # Else it is a server's master that has not imported the application: its next workers go on with the state.
             self._of_root = self._private and is_root(self.namespace)  # a forked child's as well
-            return Telemetry(PRODUCER, self.namespace)
+            self._newest = Telemetry(PRODUCER, self.namespace)
+            return True
         except (ShmtelError, OSError) as error:
             warn_once("no_ring", f"metrics do nothing: {error}")
-            return None
+            return False
+
+    def lend(self, former: Telemetry | None) -> Telemetry | None:
+        """The producer for one more metric; None where nothing is written. former: of the one before in its place.
+
+        A catalogue only grows, also by what is removed. So applications that make metrics anew for each job get another
+        producer now and then, and the former one ends with the last of its metrics.
+        """
+        with fork_lock():
+            full = self._newest
+            if full is not None and full.catalogue_length > FULL and self._last is None:
+                self._newest = Telemetry(PRODUCER, self.namespace)
+                self._end_unless_lent(full)
+            if former is not None and former is not self._newest:
+                self.snapshot()  # so that the reader has seen what was removed, before another producer has it again
+            if self._newest is not None:
+                self._lent[self._newest] += 1
+            return self._newest
+
+    def give_back(self, telemetry: Telemetry) -> None:
+        """A metric that it served is gone, and all its series are removed."""
+        with fork_lock():
+            self._lent[telemetry] -= 1
+            self._end_unless_lent(telemetry)
+
+    def _end_unless_lent(self, telemetry: Telemetry) -> None:
+        if telemetry is not self._newest and not self._lent[telemetry]:
+            del self._lent[telemetry]
+            telemetry.close()
 
     def _forked(self) -> None:
         """In a forked child. It stands by from its first emit or look on, so that a fork alone costs nothing."""
@@ -63,7 +96,7 @@ class Store:
 
     def stand_by(self) -> None:
         """At the first emit of a process: see that somebody drains, now and when others have ended."""
-        if self._pid == os.getpid() or self.telemetry is None:
+        if self._pid == os.getpid() or self._newest is None:
             return
         self._pid = os.getpid()  # first: what follows may emit
         if parent_process() is not None:
@@ -88,7 +121,7 @@ class Store:
 
     def snapshot(self) -> Snapshot | None:
         """Everything that was emitted before the call, in any process; None if there is nothing to show."""
-        if self.telemetry is None or self._last is not None:
+        if self._newest is None or self._last is not None:
             return self._last
         self.stand_by()
         with self._busy:
@@ -111,12 +144,13 @@ class Store:
 
     def close(self) -> None:
         """At the exit: leave nothing in /dev/shm that nobody needs."""
-        if self.telemetry is None or self._last is not None:
+        if self._newest is None or self._last is not None:
             return
         with self._busy:
             if self._pid == os.getpid():
                 self._last = self.snapshot()
-            self.telemetry.close()
+            for telemetry in {self._newest, *self._lent}:
+                telemetry.close()
             if self._reader is not None:
                 self._reader.ephemeral = self._private and (self._of_root or not root_lives(self.namespace))
                 self._reader.close()

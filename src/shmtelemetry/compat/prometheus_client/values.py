@@ -21,6 +21,7 @@ from ...aggregate.snapshot import Family, Snapshot
 from ...errors import ShmtelError
 from ...liveness import fork_lock
 from ...producer import warn_once
+from ...telemetry import Telemetry
 from .._metrics import HistogramValue
 from .store import store
 
@@ -50,6 +51,8 @@ class Place:
     definition: Definition
     taken: bool = True
     instruments: dict[str, Any] = field(default_factory=dict)
+    telemetry: Telemetry | None = None  # whose they are
+    former: Telemetry | None = None  # whose they were when the place was taken before
 
     def exposed(self, suffix: str = "") -> str:
         """The name under which the reader has an instrument."""
@@ -86,12 +89,14 @@ def _vacate(place: Place) -> None:
     for suffix in list(place.instruments):
         _undefine(place, suffix)
     place.taken = False
+    if place.telemetry is not None:
+        store().give_back(place.telemetry)
+        place.former, place.telemetry = place.telemetry, None
 
 
 def _undefine(place: Place, suffix: str) -> None:
-    telemetry = store().telemetry
-    if place.instruments.pop(suffix, None) is not None and telemetry is not None:
-        telemetry.remove(place.exposed(suffix))
+    if place.instruments.pop(suffix, None) is not None and place.telemetry is not None:
+        place.telemetry.remove(place.exposed(suffix))
 
 
 class Values:
@@ -116,7 +121,9 @@ class Values:
             return None
 
     def _defined(self, suffix: str, merge: str, keep: bool) -> Any:
-        telemetry, definition = store().telemetry, self._place.definition
+        if self._place.telemetry is None:
+            self._place.telemetry = store().lend(self._place.former)
+        telemetry, definition = self._place.telemetry, self._place.definition
         if telemetry is None:
             return None
         name, help = self._place.exposed(suffix), definition.help
