@@ -1,10 +1,13 @@
 from typing import Any
 
+from prometheus_client.samples import Exemplar
+
 class Value:
     values: Any
     labels: tuple[str, ...]
     released: bool
     def release(self) -> None: ...
+    def set_exemplar(self, exemplar: Exemplar) -> None: ...
     def get(self) -> float: ...
 
 class CounterValue(Value):

@@ -13,6 +13,7 @@ from libc.float cimport DBL_MAX
 from libc.math cimport NAN, isnan
 from libc.stdint cimport uint32_t, uint64_t
 
+from .._exemplars cimport Labels
 from .._instruments cimport Counter, Gauge, Handle, Histogram
 from .._ring cimport shmtel_producer, shmtel_push_sample, shmtel_ticks
 
@@ -96,6 +97,13 @@ cdef class Value:
             self.values.emitting()
         return True
 
+    def set_exemplar(self, exemplar):
+        """Keep prometheus_client's Exemplar, which has been checked, of a step that has been made."""
+        cdef Labels labels
+        if self.ready():
+            self.handle.encoded(exemplar.labels, &labels)
+            self.handle.keep(exemplar.value, &labels)
+
     def get(self):
         """The value over all processes, everything included that was emitted before the call."""
         return self.values.read(self.labels)
@@ -138,9 +146,6 @@ cdef class CounterValue(Value):
         if not self.released:
             self.bind(self.values.renewed(self.labels))
             self.inc(value)
-
-    def set_exemplar(self, exemplar):
-        pass
 
 
 cdef class HistogramValue(Value):

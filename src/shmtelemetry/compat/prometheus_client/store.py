@@ -72,11 +72,12 @@ class Store:
             if full is not None and full.catalogue_length > FULL and self._last is None:
                 self._newest = Telemetry(PRODUCER, self.namespace)
                 self._end_unless_lent(full)
-            if former is not None and former is not self._newest:
-                self.snapshot()  # so that the reader has seen what was removed, before another producer has it again
-            if self._newest is not None:
-                self._lent[self._newest] += 1
-            return self._newest
+            lent = self._newest
+            if lent is not None:
+                self._lent[lent] += 1
+        if former is not None and former is not lent:
+            self.snapshot()  # so that the reader has seen what was removed, before another producer has it again
+        return lent
 
     def give_back(self, telemetry: Telemetry) -> None:
         """A metric that it served is gone, and all its series are removed."""

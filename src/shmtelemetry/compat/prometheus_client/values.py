@@ -260,4 +260,4 @@ class Bucket:
         return float(self._value.values.count(self._value.labels, self._at))
 
     def set_exemplar(self, exemplar: Exemplar) -> None:
-        pass
+        self._value.set_exemplar(exemplar)
