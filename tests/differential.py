@@ -424,6 +424,8 @@ def histograms_of_odd_buckets(p: Any) -> Any:
         h = p.Histogram(f"h{number}", "x", registry=registry, buckets=buckets)
         for value in (-2, -1, 0, 0.5, 1, 1.5, 2, 3, 1e10):
             h.observe(value)
+        h.observe(2, {"trace": "a"})
+        h.observe(5e11, {"trace": "b"})
     return samples(registry), shown(p, registry), openmetrics(p, registry)
 
 

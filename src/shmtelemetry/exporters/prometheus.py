@@ -59,7 +59,7 @@ class Exposition:
                     sections.append(part)
                 else:
                     has_created = part.metric.kind != "gauge" and bool(part.created.any())
-                    sections += self._written_of(part).sections(openmetrics, has_created)
+                    sections += self._written_of(part, openmetrics).sections(openmetrics, has_created)
             return compose([*sections, b"# EOF\n"] if openmetrics else sections)
 
     def _forget_all_but(self, names: Set[str]) -> None:

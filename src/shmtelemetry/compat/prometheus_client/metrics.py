@@ -271,9 +271,10 @@ class Histogram(_metrics.HistogramCore, SharedMetric, original.Histogram):
         if asked == self._bounds or counts is None:
             return family
         shown = np.zeros((len(counts), len(asked) + 1), np.uint64)
-        for at, bound in enumerate((*self._bounds, math.inf)):
-            shown[:, self._upper_bounds.index(bound)] = counts[:, at]
-        return replace(family, metric=self._metric(asked), counts=shown)
+        places = [self._upper_bounds.index(bound) for bound in (*self._bounds, math.inf)]
+        shown[:, places] = counts
+        exemplars = tuple(replace(item, bucket=places[item.bucket]) for item in family.exemplars)
+        return replace(family, metric=self._metric(asked), counts=shown, exemplars=exemplars)
 
     def _lines(self, family: Family, series: int, exemplars: Exemplars) -> Iterator[Line]:
         assert family.counts is not None
