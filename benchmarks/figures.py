@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from benchmarks import callgrind, footprint, throughput
-from benchmarks.subjects import compat, native, peers, scrape
+from benchmarks.subjects import compat, native, peers, scrape, web
 from shmtelemetry.cli import bench
 from shmtelemetry.cli.bench import Subject, measure_fresh, name_of
 
@@ -88,6 +88,14 @@ def _largest_ratio(below: float, *above: float) -> float:
 
 def _largest_difference(part: float, *whole: float) -> float:
     return max(whole) - part
+
+
+def _ratio_beyond(floor: float, above: float, below: float) -> float:
+    return (above - floor) / (below - floor)
+
+
+def _microseconds_beyond(floor: float, whole: float) -> float:
+    return (whole - floor) / 1e3
 
 
 def _million_a_second(nanoseconds: float) -> float:
@@ -210,6 +218,15 @@ FIGURES = (
         ("throughput c dropped",),
         _itself,
     ),
+    Figure(
+        "what counting adds to an ASGI request: prometheus-fastapi-instrumentator ÷ this library",
+        "x",
+        5,
+        (ns(web.alone), ns(web.instrumentator), ns(web.counted)),
+        _ratio_beyond,
+        at_least=True,
+    ),
+    Figure("what counting adds to an ASGI request", "µs", 5, (ns(web.alone), ns(web.counted)), _microseconds_beyond),
     Figure("reader's own memory at 1,000 histogram series", "MiB", 60, ("reader memory",), _itself),
     Figure("reader with 1,000 idle rings", "% of a core", 1, ("reader idle",), _itself),
     Figure("scrape of 99,000 histogram series over HTTP", "s", 1, ("reader large_scrape",), _itself),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.subjects import compat, native, peers, scrape
+from benchmarks.subjects import compat, native, peers, scrape, web
 from shmtelemetry.cli import bench
 from shmtelemetry.cli.bench import Subject
 
@@ -12,6 +12,7 @@ PEER = "peer"
 FLOOR = "floor"
 DRAIN = "drain"
 SCRAPE = "scrape"
+WEB = "web"
 
 GROUPS: dict[str, tuple[Subject, ...]] = {
     EMIT: (*bench.EMITS, native.c_push),
@@ -38,4 +39,5 @@ GROUPS: dict[str, tuple[Subject, ...]] = {
         compat.scrape,
         compat.prometheus_scrape,
     ),
+    WEB: (web.alone, web.counted, web.instrumentator),
 }
