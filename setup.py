@@ -36,6 +36,7 @@ MODULES = [
     "reader._agent",
     "exporters._text",
     "exporters._protobuf",
+    "compat._metrics",
 ]
 
 

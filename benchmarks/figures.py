@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from benchmarks import callgrind, footprint, throughput
-from benchmarks.subjects import native, peers, scrape, web
+from benchmarks.subjects import compat, native, peers, scrape, web
 from shmtelemetry.cli import bench
 from shmtelemetry.cli.bench import Subject, measure_fresh, name_of
 
@@ -104,6 +104,16 @@ def _million_a_second(nanoseconds: float) -> float:
 
 HANDLES = (bench.counter_emit, bench.gauge_emit, bench.histogram_emit)
 
+COMPAT = (
+    ("prometheus_client Counter.inc", peers.prometheus_counter, compat.counter, 8),
+    ("prometheus_client Histogram.observe", peers.prometheus_histogram, compat.histogram, 15),
+    ("prometheus_client labels(a, b).inc", peers.prometheus_labels, compat.labels, 8),
+    ("multiprocess mode: Counter.inc", peers.prometheus_multiprocess_counter, compat.counter, 25),
+    ("multiprocess mode: Histogram.observe", peers.prometheus_multiprocess_histogram, compat.histogram, 45),
+    ("multiprocess mode: scrape of 8 processes of 2,000 series", compat.prometheus_scrape, compat.scrape, 20),
+)
+"""What prometheus_client does, what this library does where its import line is changed, and their ratio."""
+
 FIGURES = (
     Figure(
         "handle.emit(float), the slowest instrument ÷ an empty Cython method",
@@ -178,6 +188,10 @@ FIGURES = (
         1.5,
         (ns(scrape.protobuf_scrape), ns(scrape.scrape)),
         _ratio,
+    ),
+    *(
+        Figure(f"{what} ÷ the same here", "x", limit, (ns(theirs), ns(ours)), _ratio, at_least=True, gate=True)
+        for what, theirs, ours, limit in COMPAT
     ),
     *(
         Figure(

@@ -12,7 +12,7 @@ def disabled() -> bool:
 
 
 def namespace() -> str | None:
-    """SHMTEL_NAMESPACE, where it is set."""
+    """SHMTEL_NAMESPACE: the namespace that the operator names; None if he names none."""
     return os.environ.get("SHMTEL_NAMESPACE") or None
 
 

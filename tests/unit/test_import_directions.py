@@ -21,7 +21,7 @@ PRODUCER_SIDE = (
     "producer", "_ring", "_exemplars", "_instruments", "telemetry",
 )  # fmt: skip
 LEFT = {"segment", "producer", "_ring", "_exemplars", "_instruments", "telemetry", "consumer"}  # whatever knows a ring
-BOTH_ENDS = {"sidecar", "cli", "demo", "contrib"}  # may see rings, the reader and the exporters
+BOTH_ENDS = {"sidecar", "cli", "demo", "compat", "contrib"}  # may see rings, the reader and the exporters
 
 _FROM = re.compile(r"^\s*from +(\.*)([\w.]*) +c?import +(\([^)]*\)|[^\n]+)", re.MULTILINE)
 _IMPORT = re.compile(r"^\s*c?import +([\w.]+)", re.MULTILINE)

@@ -7,7 +7,7 @@ https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.
 
 import math
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +40,7 @@ class Exposition:
         names: only the families of these names or with samples of these names (`x_bucket`); None for all.
         """
         with self._lock:
-            self._forget_all_but(snapshot)
+            self._forget_all_but(snapshot.families.keys())
             sections: list[_Section] = []
             for family in snapshot.families.values():
                 if names is None or not sample_names(family.metric).isdisjoint(names):
@@ -48,8 +48,22 @@ class Exposition:
                     sections += self._written_of(family, openmetrics).sections(openmetrics, has_created)
             return compose([*sections, b"# EOF\n"] if openmetrics else sections)
 
-    def _forget_all_but(self, snapshot: Snapshot) -> None:
-        for name in self._written.keys() - snapshot.families.keys():
+    def write(self, parts: Iterable[Family | bytes], openmetrics: bool = False) -> bytes:
+        """Families, whatever snapshot they are of, between texts that stand as they are."""
+        with self._lock:
+            sections: list[_Section] = []
+            parts = list(parts)
+            self._forget_all_but({part.metric.name for part in parts if isinstance(part, Family)})
+            for part in parts:
+                if isinstance(part, bytes):
+                    sections.append(part)
+                else:
+                    has_created = part.metric.kind != "gauge" and bool(part.created.any())
+                    sections += self._written_of(part, openmetrics).sections(openmetrics, has_created)
+            return compose([*sections, b"# EOF\n"] if openmetrics else sections)
+
+    def _forget_all_but(self, names: Set[str]) -> None:
+        for name in self._written.keys() - names:
             del self._written[name]
 
     def _written_of(self, family: Family, openmetrics: bool) -> "_Written":
