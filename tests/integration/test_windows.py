@@ -18,8 +18,10 @@ from prometheus_client.parser import text_string_to_metric_families as text_fami
 
 from shmtelemetry import Producer, Reader, Schema, Telemetry, field, read_state
 from shmtelemetry.aggregate.snapshot import Snapshot
-from shmtelemetry.exporters.prometheus import expose
+from shmtelemetry.exporters.prometheus import expose, shown_grids
+from shmtelemetry.exporters.protobuf import MetricFamilies
 from tests.histograms import exponential_counts
+from tests.metric_family import read_delimited
 from tests.processes import in_child, kill, wait_until
 from tests.readers import reader
 from tests.reading import running_reader, shown_pid, state_of, talker, windows_of
@@ -421,8 +423,6 @@ def test_windows_can_be_switched_off(namespace: str) -> None:
 
 
 def test_the_exposition_says_the_same_in_every_format(namespace: str) -> None:
-    from shmtelemetry.exporters.prometheus import shown_grids
-
     with Telemetry("p", namespace) as telemetry, Reader(namespace, ephemeral=True) as running:
         family = telemetry.histogram("h", labels=("k",))
         for number in range(5):
@@ -432,6 +432,7 @@ def test_the_exposition_says_the_same_in_every_format(namespace: str) -> None:
         end_second(running)
         snapshot = running.snapshot()
         text = expose(snapshot).decode()
+        messages = {message.name: message for message in read_delimited(MetricFamilies().expose(snapshot))}
         for grid in shown_grids(snapshot, None):
             plain = grid.plain()
             lines = [line for line in text.splitlines() if line.startswith(f"{plain.metric.name}{{")]
@@ -440,6 +441,7 @@ def test_the_exposition_says_the_same_in_every_format(namespace: str) -> None:
                 pairs = ",".join(f'{name}="{label}"' for name, label in zip(plain.label_names, labels, strict=True))
                 assert line.startswith(f"{plain.metric.name}{{{pairs}}} ")
                 assert float(line.split()[-1]) == pytest.approx(float(value), rel=1e-5)
+            assert [metric.gauge.value for metric in messages[plain.metric.name].metric] == plain.values.tolist()
     assert {line.split("{")[0] for line in text.splitlines() if "window" in line and 'k="1"' in line} == {
         f"h_window_{what}" for what in ("rate", "coverage", "max", "quantile")
     }

@@ -11,6 +11,7 @@ from ..layout import BYTE_ORDER
 from .series import (
     BEYOND,
     BLOCK,
+    EXEMPLAR,
     FOLD,
     HEADER,
     HEADER_SIZE,
@@ -82,7 +83,29 @@ def check_entries(view: View) -> None:
         raise ValueError("a series of another kind than its metric, or of none")
     lengths = np.array([8 * view.classic_length(number) for number in range(len(kinds))])[series["metric"]]
     _check_blocks(view, series["classic"][lengths > 0], lengths[lengths > 0], "a histogram")
+    _check_exemplars(view, series["exemplars"], np.maximum(lengths, 8))
     _check_pages(view, series["directory"][series["directory"] >> 48 > 0])
+
+
+def _check_exemplars(view: View, tables: npt.NDArray[np.uint64], lengths: npt.NDArray[np.uint64]) -> None:
+    """The exemplars of each series: its table, and the blocks that it names."""
+    have = tables > 0
+    _check_blocks(view, tables[have], lengths[have], "a series")
+    offsets = np.array(
+        [
+            offset
+            for table, length in zip(tables[have].tolist(), lengths[have].tolist(), strict=True)
+            for offset in np.frombuffer(view.block(table, length), np.uint64).tolist()
+            if offset
+        ],
+        np.uint64,
+    )
+    _check_blocks(view, offsets, EXEMPLAR.itemsize, "an exemplar")
+    heads = np.array([view.block(int(offset), EXEMPLAR.itemsize) for offset in offsets], f"V{EXEMPLAR.itemsize}")
+    kept = heads.view(EXEMPLAR)
+    if np.any(kept["length"] > kept["room"]):
+        raise ValueError("an exemplar longer than its block")
+    _check_blocks(view, offsets, EXEMPLAR.itemsize + kept["room"].astype(np.uint64), "an exemplar")
 
 
 def _check_pages(view: View, packed: npt.NDArray[np.uint64]) -> None:

@@ -45,7 +45,9 @@ def grids(snapshot: Snapshot, taken: Container[str]) -> Iterator[Grid]:
     """
     for windows in snapshot.windows():
         if not {WINDOW, QUANTILE} & set(windows.family.label_names):
-            yield from (grid for grid in _grids(windows) if grid.metric.name not in taken)
+            for grid in _grids(windows):
+                if grid.metric.name not in taken and not np.isnan(grid.values).all():
+                    yield grid
 
 
 def _grids(windows: FamilyWindows) -> Iterator[Grid]:

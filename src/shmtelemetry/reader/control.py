@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from .._mapping import Mapping
-from ..aggregate.recorder import remove
+from ..aggregate import recorder
 from ..aggregate.seconds import windows_path
 from ..aggregate.series import HEADER, field_offset
 from ..errors import ReaderBusyError
@@ -156,10 +156,12 @@ class Membership:
             finally:
                 os.close(fd)
 
-    def leave(self) -> bool:
-        """Returns whether nobody else is there; the state is removed then."""
+    def leave(self, remove: bool = True) -> bool:
+        """Returns whether the state was removed, as the last one does unless it must stay."""
         assert self._mapping is not None
         self._mapping.close()
+        if not remove:
+            return False
         with fork_lock():
             try:
                 fd = os.open(self._state, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -168,7 +170,7 @@ class Membership:
             try:
                 last = lock(fd, LOCK_MEMBERS) and lock(fd, LOCK_READER)
                 if last:
-                    remove(windows_path(self._state))
+                    recorder.remove(windows_path(self._state))
                     os.unlink(self._state)
                 return last
             finally:
