@@ -117,7 +117,8 @@ cdef struct Slot:                # one segment that is being drained
     uint64_t pid
     uint64_t folds               # offset of the Fold array
     uint64_t folds_capacity
-    uint64_t reserved[13]
+    uint64_t mark                # odd while its producer's figures are taken over
+    uint64_t reserved[12]
 
 cdef struct Name:                # totals of a producer's ended segments
     uint64_t length
@@ -242,6 +243,16 @@ cdef inline void begin_change(Series *series) noexcept nogil:
 cdef inline void end_change(Series *series) noexcept nogil:
     # SYNC POINT: series. Pairs with copy_series: an even mark that did not move means a consistent copy.
     SHMTEL_STORE_RELEASE(&series.mark, series.mark + 1)
+
+
+cdef inline void begin_figures(Slot *slot) noexcept nogil:
+    SHMTEL_STORE_RELAXED(&slot.mark, slot.mark + 1)
+    SHMTEL_FENCE_RELEASE()
+
+
+cdef inline void end_figures(Slot *slot) noexcept nogil:
+    # SYNC POINT: slot. Pairs with copy_slots.
+    SHMTEL_STORE_RELEASE(&slot.mark, slot.mark + 1)
 
 
 cdef inline void apply_step(Core *core, const Step *step) noexcept nogil:

@@ -47,7 +47,8 @@ SLOT: Final = _dtype(
     ("uuid", "V16"), ("status", "u8"), ("name", "u8"), ("start_position", "u8"), ("position", "u8"),
     ("write_position", "u8"), ("claimed_position", "u8"), ("coalesced", "u8"), ("dropped_full", "u8"),
     ("dropped_timeout", "u8"), ("dropped_no_ring", "u8"), ("rejected", "u8"), ("overwritten", "u8"), ("invalid", "u8"),
-    ("capacity", "u8"), ("pid", "u8"), ("folds", "u8"), ("folds_capacity", "u8"), ("reserved", "u8", 13),
+    ("capacity", "u8"), ("pid", "u8"), ("folds", "u8"), ("folds_capacity", "u8"), ("mark", "u8"),
+    ("reserved", "u8", 12),
 )  # fmt: skip
 NAME: Final = _dtype(
     ("length", "u8"), ("name", "V64"), ("attempted", "u8"), ("consumed", "u8"), ("coalesced", "u8"),

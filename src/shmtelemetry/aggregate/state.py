@@ -244,9 +244,13 @@ class State(View):
         place = self.place(SLOTS, number)
         kept = self.entry(SLOTS, number)  # the fold array of the segment before is taken over, emptied
         entry["folds"], entry["folds_capacity"] = kept["folds"], kept["folds_capacity"]
+        entry["mark"] = kept["mark"] + np.uint64(1)
         self.write(int(entry["folds"]), bytes(int(entry["folds_capacity"]) * FOLD.itemsize))
+        self.mapping.store(place + field_offset(layout.SLOT, "mark"), int(entry["mark"]))
         self.write(place, entry.tobytes())
         self.mapping.store(place + field_offset(layout.SLOT, "status"), layout.SLOT_LIVE)
+        # SYNC POINT: slot. Pairs with copy_slots.
+        self.mapping.store(place + field_offset(layout.SLOT, "mark"), int(entry["mark"]) + 1)
         self.segments[uuid] = number
         return number
 

@@ -10,7 +10,7 @@ from ..errors import StateError
 from ..layout import LABEL_LENGTH
 from ..schema import Metric
 from . import figures
-from ._store import copy_state
+from ._store import copy_slots, copy_state
 from .histogram import histogram_value
 from .series import HEADER, METRICS, NAMES, SERIES, SERIES_TABLE, SLOTS, Table, field_offset
 from .snapshot import Family, HistogramValue, Labels, Snapshot
@@ -94,11 +94,16 @@ class View:
         stored: np.void = np.frombuffer(self.block(self.place(table, number), table.dtype.itemsize), table.dtype)[0]
         return stored
 
-    def entries(self, table: Table) -> np.ndarray:
-        """A copy of a whole table."""
+    def length(self, table: Table) -> int:
+        """How many entries a table has."""
         count = self.mapping.load(table.count_offset)
         if count > table.limit:
             raise StateError(f"the state of namespace {self.namespace} counts {count:,} entries of {table.limit:,}")
+        return count
+
+    def entries(self, table: Table) -> np.ndarray:
+        """A copy of a whole table."""
+        count = self.length(table)
         chunks = [
             self.block(self.place(table, begin), min(table.chunk_length, count - begin) * table.dtype.itemsize)
             for begin in range(0, count, table.chunk_length)
@@ -107,8 +112,8 @@ class View:
 
     def learn(self) -> None:
         """Read the definitions that are new since the last time."""
-        series = self.get("series")  # before the count of metrics: those of all these series are known then
-        for number in range(len(self.metrics), self.get("metrics")):
+        series = self.length(SERIES_TABLE)  # before the count of metrics: those of all these series are known then
+        for number in range(len(self.metrics), self.length(METRICS)):
             offset = int.from_bytes(self.block(self.place(METRICS, number), 8), "little")
             self.metrics.append(Metric.from_json(self.definition(offset)))
         for number in range(len(self.series), series):
@@ -173,12 +178,22 @@ class View:
         while True:
             # SYNC POINT: name. Pairs with fold_slot.
             names = self.entries(NAMES)
-            slots = self.entries(SLOTS)
+            slots = self._slots()
             if not np.any(names["mark"] & 1) and names.tobytes() == self.entries(NAMES).tobytes():
                 return slots, names
             if time.monotonic() >= deadline:
                 raise UnrestError(self.namespace)
             time.sleep(0.0002)
+
+    def _slots(self) -> np.ndarray:
+        """Copies of all slots, each with its producer's figures of one moment."""
+        places = [self.place(SLOTS, number) for number in range(self.length(SLOTS))]
+        if places and max(places) + SLOTS.dtype.itemsize > self.mapping.size:
+            raise GrownError
+        copied = np.empty(len(places) * SLOTS.dtype.itemsize, np.uint8)
+        if not copy_slots(memoryview(self.mapping), copied, np.array(places, np.uint64), self._patience):
+            raise UnrestError(self.namespace)
+        return copied.view(SLOTS.dtype)
 
     def _made_of(self, copied: Bytes, retired: int, distributions: bool) -> Snapshot:
         header = np.frombuffer(self.block(0, HEADER.itemsize), HEADER)[0]

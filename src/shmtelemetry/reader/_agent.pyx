@@ -20,16 +20,16 @@ from .._clock import epoch_anchor, tick_length
 from .._clock cimport nanoseconds
 from .._mapping cimport Mapping
 from .._ring cimport (
-    SHMTEL_LOAD_ACQUIRE, SHMTEL_STORE_RELEASE, shmtel_cell, shmtel_cell_read, shmtel_consumer, shmtel_drain,
-    shmtel_producer_page, shmtel_reader_page, shmtel_record, shmtel_release, shmtel_sample,
+    SHMTEL_LOAD_ACQUIRE, SHMTEL_STORE_RELAXED, SHMTEL_STORE_RELEASE, shmtel_cell, shmtel_cell_read, shmtel_consumer,
+    shmtel_drain, shmtel_producer_page, shmtel_reader_page, shmtel_record, shmtel_release, shmtel_sample,
 )
 from ..aggregate._kernels cimport (
     Buckets, apply_record, apply_samples, epoch_ns, fold_counter, fold_dropped, fold_gauge, fold_slot, observe,
     skip_sample,
 )
 from ..aggregate._state cimport (
-    COMPARE_EXCHANGE, COUNTER, DONE, GAUGE, NAMES_CHUNK, NAMES_TABLE, NEED_SERIES, NEED_SPACE, Batch, Bounds, Core,
-    Fold, Name, Outcome, Series, Slot, Target, begin_run, end_run,
+    COMPARE_EXCHANGE, COMPILER_BARRIER, COUNTER, DONE, GAUGE, NAMES_CHUNK, NAMES_TABLE, NEED_SERIES, NEED_SPACE, Batch,
+    Bounds, Core, Fold, Name, Outcome, Series, Slot, Target, begin_figures, begin_run, end_figures, end_run,
 )
 from ..aggregate._store cimport Store
 from ._plan cimport KEY, MAX_WIDTH, Plan, add_group, find_group, free_plan, gather, make_plan
@@ -83,6 +83,8 @@ cdef enum Mode:
     RECORDS = 2
 
 cdef uint64_t SECOND = 1000000000
+cdef uint64_t WORK_NS = 1000000    # between two rests
+cdef uint64_t REST_NS = 10000      # time to copy some series with all their counts
 
 
 cdef struct Ring:          # a look at an idle ring needs the first cache line alone
@@ -160,6 +162,7 @@ cdef class Agent:
     cdef uint64_t longest_ns        # sleep, when nothing happens
     cdef uint64_t turns
     cdef uint64_t drained           # records, in all
+    cdef uint64_t rested_ns         # when no series was changed for a moment
     cdef double fullest             # ring of the last turn, as a fraction of its capacity
     cdef list bounds                # Buckets objects, kept alive
 
@@ -376,6 +379,8 @@ cdef class Agent:
                 SHMTEL_STORE_RELEASE(&ring.slot.position, batch.position)
             left -= batch.position - before
             shmtel_release(&ring.in_, batch.position - before)
+            if batch.now_ns - self.rested_ns > WORK_NS:
+                self.rest(batch.now_ns)
         if self.note(ring) and ring.status == LIVE and self.has_definitions(ring):
             outcome = NEED_SERIES  # what is in cells may be of series that no record has named yet
         if outcome == NEED_SERIES:
@@ -427,15 +432,20 @@ cdef class Agent:
         """Take over the producer's own figures, and what has gone into cells. Returns whether something has."""
         cdef const shmtel_producer_page *out = ring.in_.out
         cdef Slot *slot = ring.slot
-        cdef uint64_t steps
+        cdef uint64_t steps, claimed
+        begin_figures(slot)
         slot.coalesced = SHMTEL_LOAD_ACQUIRE(&out.coalesced)
         slot.dropped_full = SHMTEL_LOAD_ACQUIRE(&out.dropped_full)
         slot.dropped_timeout = SHMTEL_LOAD_ACQUIRE(&out.dropped_timeout)
         slot.dropped_no_ring = SHMTEL_LOAD_ACQUIRE(&out.dropped_no_ring)
         slot.rejected = SHMTEL_LOAD_ACQUIRE(&out.rejected)
         slot.overwritten = ring.in_.in_.overwritten
-        slot.claimed_position = SHMTEL_LOAD_ACQUIRE(&out.claimed_position)
-        slot.write_position = SHMTEL_LOAD_ACQUIRE(&out.write_position)
+        # Loaded before the other and stored after it: at whichever instant a kill comes, no more is claimed than can be.
+        claimed = SHMTEL_LOAD_ACQUIRE(&out.claimed_position)
+        SHMTEL_STORE_RELAXED(&slot.write_position, SHMTEL_LOAD_ACQUIRE(&out.write_position))
+        COMPILER_BARRIER()
+        SHMTEL_STORE_RELAXED(&slot.claimed_position, claimed)
+        end_figures(slot)
         steps = slot.coalesced + slot.dropped_full
         if steps == ring.seen:
             return False
@@ -486,7 +496,6 @@ cdef class Agent:
     cdef uint64_t serve(self, Ring *ring, uint64_t status, uint64_t now) noexcept nogil:
         """Do what a ring of the loop's needs; returns how many records were drained."""
         cdef uint64_t taken
-        cdef int _
         if status == FOLDING:
             self.finish(ring)
             return 0
@@ -496,10 +505,14 @@ cdef class Agent:
         taken = self.drain(ring, now)
         if status == ENDING and ring.status == ENDING and shmtel_drain(&ring.in_) == 0:
             self.want(ring, EMPTY)
-        if taken >= BATCH:  # a moment of rest for those who copy series meanwhile
-            for _ in range(64):
-                RELAX()
         return taken
+
+    cdef void rest(self, uint64_t now_ns) noexcept nogil:
+        """Change nothing for a moment: without it nobody could copy a series that is in all records of a full ring."""
+        cdef uint64_t begin = nanoseconds(CLOCK_MONOTONIC)
+        while nanoseconds(CLOCK_MONOTONIC) - begin < REST_NS:
+            RELAX()
+        self.rested_ns = now_ns
 
     cdef uint64_t serve_active(self, uint64_t now) noexcept nogil:
         """Serve the rings that had records in the last second."""
@@ -586,6 +599,7 @@ cdef class Agent:
         elif nanoseconds(CLOCK_MONOTONIC) - active_ns < SECOND:
             nap.tv_nsec = min(self.longest_ns, 1000000)
         nanosleep(&nap, NULL)
+        self.rested_ns = nanoseconds(CLOCK_REALTIME)
 
     def look(self):
         """Take over the figures of every ring, also of those without records. Not while the loop runs."""
