@@ -28,6 +28,7 @@ MODULES = [
     "_instruments",
     "aggregate._kernels",
     "aggregate._store",
+    "aggregate._check",
     "reader._plan",
     "reader._agent",
     "exporters._text",

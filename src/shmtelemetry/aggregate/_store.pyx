@@ -10,7 +10,7 @@ from .._mapping cimport Mapping
 from ._state cimport (
     HEADER_SIZE, LOG_OFFSET, LOG_SLOT, NAMES_CHUNK, NAMES_TABLE, PAGE_BUCKETS, RUN_OFFSET, SERIES_CHUNK, SERIES_TABLE,
     SHMTEL_FENCE_ACQUIRE, SHMTEL_LOAD_ACQUIRE, SLOTS_CHUNK, SLOTS_TABLE, STEP_PAIRS, Core, Fold, Header, Name, Run,
-    Series, Slot, Step, allocate, apply_step,
+    Series, Slot, Step, allocate, apply_step, once, run_check, step_check,
 )
 
 cdef enum:
@@ -24,41 +24,53 @@ cdef int end_step(Core *core) except -1:
     cdef Step *first = <Step *>(core.base + LOG_OFFSET)
     cdef Step *second = <Step *>(core.base + LOG_OFFSET + LOG_SLOT)
     cdef Step *newest = first if first.serial_and_count > second.serial_and_count else second
+    cdef Step *older = second if newest == first else first
     cdef uint64_t at, chunk
     cdef Series *series
     cdef Slot *slot
     cdef Name *name
-    if newest.serial_and_count & 0xff > STEP_PAIRS:
-        raise ValueError(f"a step of {newest.serial_and_count & 0xff} changes")
+    core.serial = newest.serial_and_count >> 8
+    if core.serial == 0:  # nothing has ever happened
+        return 0
+    if (newest == second) != core.serial & 1 or (older.serial_and_count >> 8) + 1 != core.serial:
+        raise ValueError(f"step {core.serial} of the log does not follow step {older.serial_and_count >> 8}")
+    if newest.serial_and_count & 0xff > STEP_PAIRS or newest.check != step_check(newest, newest.serial_and_count):
+        raise ValueError(f"step {core.serial} of the log is not what was written")
     for at in range(newest.serial_and_count & 0xff):
         if newest.pairs[at].offset % 8 or not HEADER_SIZE <= newest.pairs[at].offset <= core.header.allocated - 8:
             raise ValueError(f"a step changes byte {newest.pairs[at].offset}")
     apply_step(core, newest)
-    core.serial = newest.serial_and_count >> 8
-    for at in range(core.header.series):
+    for at in range(once(core.header.series)):
         chunk = (<uint64_t *>(core.base + SERIES_TABLE))[at // SERIES_CHUNK]
         series = <Series *>(core.base + chunk) + at % SERIES_CHUNK
-        series.mark += series.mark & 1
-    for at in range(core.header.slots):
+        if series.mark & 1:  # what needs no change is not written: the mapping may be a private one
+            series.mark += 1
+    for at in range(once(core.header.slots)):
         chunk = (<uint64_t *>(core.base + SLOTS_TABLE))[at // SLOTS_CHUNK]
         slot = <Slot *>(core.base + chunk) + at % SLOTS_CHUNK
-        slot.mark += slot.mark & 1
-    for at in range(core.header.names):
+        if slot.mark & 1:
+            slot.mark += 1
+    for at in range(once(core.header.names)):
         chunk = (<uint64_t *>(core.base + NAMES_TABLE))[at // NAMES_CHUNK]
         name = <Name *>(core.base + chunk) + at % NAMES_CHUNK
-        name.mark += name.mark & 1
+        if name.mark & 1:
+            name.mark += 1
     return 0
 
 
 cdef int end_run_of_killed(Core *core) except -1:
     """Note how far the ring was read whose records were being applied. After end_step. Raises ValueError."""
+    cdef Run *run = core.run
     cdef Slot *slot
-    if core.run.slot and core.run.first_serial <= core.serial:  # no slot: there was none yet
-        if core.run.slot % 8 or not HEADER_SIZE <= core.run.slot <= core.header.allocated - sizeof(Slot):
-            raise ValueError(f"a run of records for byte {core.run.slot}")
-        slot = <Slot *>(core.base + core.run.slot)
-        slot.position = core.run.first_position + (core.serial + 1 - core.run.first_serial)
-    core.run.first_serial = <uint64_t>-1
+    if run.first_serial != <uint64_t>-1 and (run.slot or run.first_serial):  # neither: there never was one
+        if run.check != run_check(run, run.first_serial) or run.first_serial > core.serial + 1:
+            raise ValueError("the note of the records that were being applied is not what was written")
+        if run.slot % 8 or not HEADER_SIZE <= run.slot <= core.header.allocated - sizeof(Slot):
+            raise ValueError(f"a run of records for byte {run.slot}")
+        slot = <Slot *>(core.base + run.slot)
+        slot.position = run.first_position + (core.serial + 1 - run.first_serial)
+        slot.kept_position = ~slot.position
+    run.first_serial = <uint64_t>-1
     return 0
 
 

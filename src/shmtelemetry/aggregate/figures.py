@@ -124,7 +124,7 @@ def families(header: np.void, found: Mapping[str, ProducerTotals]) -> Iterator[t
         ("quarantined",): int(header["quarantined"]),
     }
     yield _family("gauge", "shmtel_producers", "Segments by state.", ("state",), states)
-    yield _family("gauge", "shmtel_series", "Series in the state.", (), {(): int(header["series"])})
+    yield _family("gauge", "shmtel_series", "Series in the state.", (), {(): int(header["series"]) % 2**32})
     yield _family(
         "counter",
         "shmtel_series_overflow_total",

@@ -7,6 +7,7 @@ and is used again when a producer of that name sets the same gauge, so that rest
 import time
 from typing import TYPE_CHECKING, Final
 
+from ..schema import Metric
 from .series import SERIES, SERIES_TABLE, field_offset
 
 if TYPE_CHECKING:
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
 
 MERGES: Final = ("sum", "min", "max", "all")
 UUID_LENGTH: Final = 32  # bytes of a uuid in hexadecimal, with which a part's definition ends
+
+
+def has_parts(metric: Metric) -> bool:
+    return metric.kind == "gauge" and metric.merge in MERGES
+
+
+def lasting(metric: Metric, stored: bytes) -> bytes:
+    """What of the stored labels of a metric's series never changes."""
+    return stored[:-UUID_LENGTH] if has_parts(metric) else stored
 
 
 class Parts:
@@ -26,8 +36,7 @@ class Parts:
 
     def are_of(self, metric: int) -> bool:
         """Whether a metric's series are parts."""
-        definition = self._state.metrics[metric]
-        return definition.kind == "gauge" and definition.merge in MERGES
+        return has_parts(self._state.metrics[metric])
 
     def note(self, number: int, retired: bool = False) -> None:
         """Remember a series, if it is a part."""

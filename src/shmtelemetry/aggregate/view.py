@@ -12,7 +12,7 @@ from ..schema import Metric
 from . import figures
 from ._store import copy_slots, copy_state
 from .histogram import histogram_value
-from .series import HEADER, METRICS, NAMES, SERIES, SERIES_TABLE, SLOTS, Table, field_offset
+from .series import DEFINITION, HEADER, METRICS, NAMES, SERIES, SERIES_TABLE, SLOTS, TWICE, Table, field_offset
 from .snapshot import Family, HistogramValue, Labels, Snapshot
 
 Bytes = npt.NDArray[np.uint8]
@@ -79,15 +79,23 @@ class View:
         return bytes(memoryview(self.mapping)[offset : offset + length])
 
     def definition(self, offset: int) -> bytes:
-        length = int.from_bytes(self.block(offset, 8), "little")
+        return self.checked_definition(offset)[0]
+
+    def checked_definition(self, offset: int) -> tuple[bytes, int]:
+        """What was stored, and the check that was stored with it."""
+        length, check = DEFINITION.unpack(self.block(offset, DEFINITION.size))
         if offset + 8 + length > self.get("allocated"):
             raise StateError(f"the state of namespace {self.namespace} is damaged: a definition of {length:,} bytes")
-        return self.block(offset + 8, length)
+        return self.block(offset + DEFINITION.size, length), check
 
     def place(self, table: Table, number: int) -> int:
         """The offset of one entry of a table."""
         chunk = self.mapping.load(table.table_offset + 8 * (number // table.chunk_length))
         return chunk + number % table.chunk_length * table.dtype.itemsize
+
+    def places(self, table: Table) -> npt.NDArray[np.uint64]:
+        """The offsets of all entries of a table."""
+        return np.array([self.place(table, number) for number in range(self.length(table))], np.uint64)
 
     def entry(self, table: Table, number: int) -> np.void:
         """A copy of one entry of a table."""
@@ -96,8 +104,9 @@ class View:
 
     def length(self, table: Table) -> int:
         """How many entries a table has."""
-        count = self.mapping.load(table.count_offset)
-        if count > table.limit:
+        stored = self.mapping.load(table.count_offset)
+        count = stored % 2**32
+        if count > table.limit or stored != count * TWICE:
             raise StateError(f"the state of namespace {self.namespace} counts {count:,} entries of {table.limit:,}")
         return count
 
@@ -187,11 +196,11 @@ class View:
 
     def _slots(self) -> np.ndarray:
         """Copies of all slots, each with its producer's figures of one moment."""
-        places = [self.place(SLOTS, number) for number in range(self.length(SLOTS))]
-        if places and max(places) + SLOTS.dtype.itemsize > self.mapping.size:
+        places = self.places(SLOTS)
+        if len(places) and int(places.max()) + SLOTS.dtype.itemsize > self.mapping.size:
             raise GrownError
         copied = np.empty(len(places) * SLOTS.dtype.itemsize, np.uint8)
-        if not copy_slots(memoryview(self.mapping), copied, np.array(places, np.uint64), self._patience):
+        if not copy_slots(memoryview(self.mapping), copied, places, self._patience):
             raise UnrestError(self.namespace)
         return copied.view(SLOTS.dtype)
 

@@ -29,7 +29,8 @@ from ..aggregate._kernels cimport (
 )
 from ..aggregate._state cimport (
     COMPARE_EXCHANGE, COMPILER_BARRIER, COUNTER, DONE, GAUGE, NAMES_CHUNK, NAMES_TABLE, NEED_SERIES, NEED_SPACE, Batch,
-    Bounds, Core, Fold, Name, Outcome, Series, Slot, Target, begin_figures, begin_run, end_figures, end_run,
+    SHMTEL_UNLIKELY, Bounds, Core, Fold, Name, Outcome, Series, Slot, Target, begin_figures, begin_run,
+    end_figures, end_run, fold_key, folds_capacity, folds_of, move_position,
 )
 from ..aggregate._store cimport Store
 from ._plan cimport KEY, MAX_WIDTH, Plan, add_group, find_group, free_plan, gather, make_plan
@@ -226,9 +227,9 @@ cdef class Agent:
         ring.catalogue = mapping.base + <size_t>header.catalogue_offset
         ring.slot = <Slot *>(self.core.base + slot_offset)
         # What a reader committed before it was killed is released now; what somebody else consumed is not read again.
-        if <int64_t>(ring.in_.in_.read_position - ring.slot.position) > 0:
-            ring.slot.position = ring.in_.in_.read_position
         ring.in_.position = ring.slot.position
+        if <int64_t>(ring.in_.in_.read_position - ring.in_.position) > 0:
+            ring.in_.position = ring.in_.in_.read_position
         shmtel_release(&ring.in_, 0)
         ring.mode = SAMPLES if header.flags & layout.FLAG_INSTRUMENTS else DISCARD
         ring.local = local and header.pid < 1 << 31
@@ -262,15 +263,18 @@ cdef class Agent:
         self.rings[number].learned = length
 
     def skip_cells(self, uint64_t number):
-        """Let only what comes into the cells from now on count."""
+        """Let only what comes into the cells from now on count. While the slot is free."""
         cdef Ring *ring = &self.rings[number]
-        cdef Fold *folds = <Fold *>(self.core.base + ring.slot.folds)
+        cdef Fold *folds = folds_of(self.core, ring.slot)
         cdef shmtel_cell *cell
-        cdef uint64_t at, time = 0
-        for at in range(min(ring.known, ring.slot.folds_capacity)):
+        cdef uint64_t at, steps = 0, time = 0
+        cdef double amount = 0
+        for at in range(min(ring.known, folds_capacity(ring.slot))):
             cell = <shmtel_cell *>(ring.catalogue + ring.cells[at])
-            shmtel_cell_read(cell, &folds[at].steps, &time, &folds[at].amount)
+            shmtel_cell_read(cell, &steps, &time, &amount)
+            folds[at].steps, folds[at].amount = steps, amount
             folds[at].dropped = SHMTEL_LOAD_ACQUIRE(&cell.dropped)
+            folds[at].key = fold_key(0, steps, amount, folds[at].dropped)
 
     def set_plan(self, uint64_t number, columns, labels, int time_offset, uint64_t time_ns):
         """The metrics of a ring of records, see make_plan. time_offset: -1 for none; time_ns: of the field's unit."""
@@ -357,6 +361,8 @@ cdef class Agent:
         if available > ring.in_.capacity:
             self.want(ring, LIES)
             return 0
+        if SHMTEL_UNLIKELY(ring.slot.position != ring.in_.position):  # somebody else has consumed, see add
+            move_position(self.core, ring.slot, ring.in_.position)
         left = available
         if available:
             ring.active_ns = now
@@ -376,7 +382,7 @@ cdef class Agent:
                 end_run(self.core, ring.slot, batch.position)
             else:
                 batch.position += batch.count
-                SHMTEL_STORE_RELEASE(&ring.slot.position, batch.position)
+                move_position(self.core, ring.slot, batch.position)
             left -= batch.position - before
             shmtel_release(&ring.in_, batch.position - before)
             if batch.now_ns - self.rested_ns > WORK_NS:
@@ -418,7 +424,7 @@ cdef class Agent:
                 fold = plan.folds[group * plan.width + at]
                 folds[at] = NULL
                 if fold:
-                    folds[at] = <Fold *>(self.core.base + ring.slot.folds) + (fold - 1)
+                    folds[at] = folds_of(self.core, ring.slot) + (fold - 1)
             if not apply_record(self.core, batch, record, plan.columns, plan.width, plan.series + group * plan.width,
                                 folds, time_ns):
                 return NEED_SPACE
@@ -455,7 +461,7 @@ cdef class Agent:
 
     cdef bint fold_cells(self, Ring *ring) noexcept nogil:
         """Add what cells hold beyond what was folded before. False: some cell kept changing, come again."""
-        cdef Fold *folds = <Fold *>(self.core.base + ring.slot.folds)
+        cdef Fold *folds = folds_of(self.core, ring.slot)
         cdef shmtel_cell *cell
         cdef Series *series
         cdef Batch clock
@@ -465,7 +471,7 @@ cdef class Agent:
         if ring.mode != SAMPLES:
             return True
         self.batch_of(ring, &clock, 0)
-        for at in range(min(ring.known, ring.slot.folds_capacity)):
+        for at in range(min(ring.known, folds_capacity(ring.slot))):
             series = ring.targets[at].series
             cell = <shmtel_cell *>(ring.catalogue + ring.cells[at])
             if series == NULL:

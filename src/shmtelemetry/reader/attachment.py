@@ -4,6 +4,7 @@ from itertools import accumulate
 
 from .. import layout
 from ..aggregate._kernels import Buckets
+from ..aggregate.redundancy import empty_fold
 from ..aggregate.series import FOLD, KINDS, SERIES_TABLE, SLOTS
 from ..aggregate.state import State
 from ..aggregate.view import decode_labels
@@ -44,6 +45,8 @@ class Attachment:
         try:
             self.number = agent.add(segment, state.place(SLOTS, slot), local)
             self._set_up(slot)
+            if not known:
+                state.begin_slot(slot)
         except BaseException:
             if self.number >= 0:
                 agent.remove(self.number)
@@ -196,9 +199,9 @@ class RecordPlan:
 
     def restore(self, slot: int) -> None:
         """Nothing but the totals' last values has to survive a reader: their folds name their series."""
-        entry = self._state.entry(SLOTS, slot)
-        for at in range(int(entry["folds_capacity"])):
-            key = int.from_bytes(self._state.block(int(entry["folds"]) + at * FOLD.itemsize, 8), "little")
+        offset, capacity = self._state.folds(slot)
+        for at in range(capacity):
+            key = int.from_bytes(self._state.block(offset + at * FOLD.itemsize, 4), "little")
             if key:
                 self._known_folds[key - 1] = at
                 self._folds = at + 1
@@ -230,8 +233,8 @@ class RecordPlan:
                 self._state.ensure_folds(slot, self._folds + 1)
             except StateError:
                 return -1
-            offset = int(self._state.entry(SLOTS, slot)["folds"]) + self._folds * FOLD.itemsize
-            self._state.mapping.store(offset, series + 1)
+            offset = self._state.folds(slot)[0] + self._folds * FOLD.itemsize
+            self._state.mapping.store(offset, empty_fold(series + 1))
             known = self._known_folds[series] = self._folds
             self._folds += 1
         return known
