@@ -110,7 +110,7 @@ def check_every_instant(made: Witness) -> int:
     def prepare() -> Callable[[], object]:
         reader = Reader(made.namespace)
         reader.poll()  # learns every series, so that what follows needs no keeper
-        return lambda: reader._agent.poll()
+        return lambda: reader._role._agent.poll()
 
     instant = -1
     with _image(made) as image:

@@ -31,7 +31,7 @@ def control_of(namespace: str) -> Path:
 def shown_pid(namespace: str) -> int:
     """The reader's pid, as its control file shows it; 0 without a reader."""
     with suppress(FileNotFoundError, ValueError):
-        return int(control_of(namespace).read_text())
+        return int(control_of(namespace).read_bytes()[:20])
     return 0
 
 

@@ -5,8 +5,8 @@ from ._ring cimport Producer, shmtel_cell, shmtel_producer
 
 cdef class Handle:
     cdef shmtel_producer *ring      # the producer's, at hand
-    cdef uint32_t series            # its number in the segment's catalogue
-    cdef uint64_t cell_offset       # of its cell in the catalogue
+    cdef readonly uint32_t series   # its number in the segment's catalogue
+    cdef readonly uint64_t cell_offset  # of its cell in the catalogue
     cdef Producer producer
     cdef readonly object metric     # schema.Metric
     cdef readonly tuple values      # of its labels

@@ -10,6 +10,8 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 class Handle:
     metric: Metric
     values: tuple[str, ...]
+    series: int
+    cell_offset: int
     def __init__(
         self, producer: Producer, metric: Metric, values: tuple[str, ...], series: int, cell_offset: int
     ) -> None: ...

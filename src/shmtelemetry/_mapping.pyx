@@ -23,6 +23,18 @@ cdef extern from "<sys/vfs.h>" nogil:
 cdef extern from "<linux/magic.h>":
     enum: TMPFS_MAGIC
 
+cdef extern from *:
+    """
+    #include <linux/futex.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    #define FUTEX_RING(word) do { \
+        __atomic_add_fetch((word), 1, __ATOMIC_SEQ_CST); \
+        syscall(SYS_futex, (word), FUTEX_WAKE, 0x7fffffff, NULL, NULL, 0); \
+    } while (0)
+    """
+    void FUTEX_RING(unsigned int *word) nogil
+
 cdef extern from "shmtelemetry.h" nogil:
     unsigned long long SHMTEL_LOAD_ACQUIRE(const unsigned long long *pointer)
     void SHMTEL_STORE_RELEASE(unsigned long long *pointer, unsigned long long value)
@@ -103,6 +115,13 @@ cdef class Mapping:
         if offset % 8 or offset + 8 > self.size or not self.writable:
             raise ValueError(f"offset {offset} is not a writable aligned u64 within {self.size} bytes")
         SHMTEL_STORE_RELEASE(<unsigned long long *>(self.base + offset), value)
+
+    def ring(self, size_t offset):
+        """Count up the u32 at `offset`, and wake whoever waits for that, in any process (futex(2))."""
+        self.check()
+        if offset % 4 or offset + 4 > self.size or not self.writable:
+            raise ValueError(f"offset {offset} is not a writable aligned u32 within {self.size} bytes")
+        FUTEX_RING(<unsigned int *>(self.base + offset))
 
     def grow(self, size_t size):
         """Show `size` bytes, after the file has grown to them. Raises ValueError beyond the reserved space."""

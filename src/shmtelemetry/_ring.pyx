@@ -404,6 +404,15 @@ cdef class Producer:
         self.setup.catalogue += record
         return begin
 
+    def retire(self, series, cell_offset):
+        """Let a series of the catalogue go, in this segment and in all later ones."""
+        payload = layout.RETIRE.pack(series)
+        self.define(layout.CATALOGUE_RECORD.pack(layout.KIND_RETIRE, 0, len(payload)) + payload)
+        begin = cell_offset - layout.CATALOGUE_RECORD.size
+        _, _, length = layout.CATALOGUE_RECORD.unpack_from(self.setup.catalogue, begin)
+        retired = layout.CATALOGUE_RECORD.pack(layout.KIND_SERIES, layout.FLAG_RETIRED, length)
+        self.setup.catalogue[begin:cell_offset] = retired  # a later segment has had no record of it
+
     # ---- looks ----
 
     def last(self, n) -> np.ndarray:

@@ -8,7 +8,7 @@
         +0               read_position, overwritten, reader_pid, reader_role, reader_seen
     ring_offset          capacity x record_size bytes
     catalogue_offset     8-byte aligned records {u16 kind, u16 flags, u32 length, payload}; the end of the file, grows
-                         a series' payload begins with its cell
+                         a series' payload begins with its cell; metrics and series are numbered as they come
 
 Every area begins on a page. Integers are in the byte order of the machine, which the header names. The same structures
 stand in include/shmtelemetry.h; a test compares the two.
@@ -84,9 +84,11 @@ CATALOGUE_RECORD: Final = struct.Struct("=HHI")
 KIND_METRIC: Final = 1
 KIND_SERIES: Final = 2
 KIND_RETIRE: Final = 3
+FLAG_RETIRED: Final = 1  # of a series record: it was retired before this segment was opened
 CELL_SIZE: Final = 48
 SERIES_METRIC: Final = struct.Struct("=II")  # after the cell: number of the metric, count of label values
 LABEL_LENGTH: Final = struct.Struct("=I")
+RETIRE: Final = struct.Struct("=I4x")  # number of the series
 
 
 def page_up(size: int) -> int:

@@ -36,6 +36,15 @@ def lock(fd: int, byte: int) -> bool:
     return True
 
 
+def share(fd: int, byte: int) -> bool:
+    """Lock one byte together with others who share it; False if somebody has it alone."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0))
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
 def is_locked(fd: int, byte: int) -> bool:
     """Whether anybody else holds that byte."""
     answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0))
@@ -56,9 +65,13 @@ class Process:
         pid = os.getpid()
         return cls(_boot_id(), _pid_namespace(), pid, _start_time(pid))
 
+    def visible(self) -> bool:
+        """Whether its pid means something here."""
+        return self.boot_id == _boot_id() and self.pid_namespace == _pid_namespace()
+
     def exists(self) -> bool:
         """Whether it is certainly alive. False also where it cannot be seen: another boot or pid namespace."""
-        if self.boot_id != _boot_id() or self.pid_namespace != _pid_namespace():
+        if not self.visible():
             return False
         try:
             return _start_time(self.pid) == self.pid_start

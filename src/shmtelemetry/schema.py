@@ -56,7 +56,8 @@ class Metric:
 
     name: as it is exposed; a counter's ends in `_total`. kind: counter, gauge or histogram. labels: label names, in
     order. buckets: finite, rising upper bounds of a histogram. unit: of the values, one of UNITS, or "" for none.
-    merge: how a gauge's values of several producers become one. Raises ValueError for anything else.
+    merge: how a gauge's values of several producers become one; keep: whether those of ended producers still count.
+    Raises ValueError for anything else.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Metric:
     buckets: tuple[float, ...] = ()
     unit: str = ""
     merge: str = "last"
+    keep: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _METRIC_NAME.fullmatch(self.name):
@@ -74,6 +76,8 @@ class Metric:
             raise ValueError(f"kind {self.kind!r} of {self.name}: expected one of {', '.join(KINDS)}")
         if self.merge not in MERGES:
             raise ValueError(f"merge {self.merge!r} of {self.name}: expected one of {', '.join(MERGES)}")
+        if not isinstance(self.keep, bool) or (self.keep and self.kind != "gauge"):
+            raise ValueError(f"keep {self.keep!r} of {self.name}: expected True or False, and True of gauges only")
         if not isinstance(self.help, str):
             raise TypeError(f"help of {self.name}: expected str, got {type(self.help).__name__}")
         self._check_labels()
@@ -133,6 +137,7 @@ def metric(
     buckets: Sequence[float] | None = None,
     unit: str | None = None,
     merge: str = "last",
+    keep: bool = False,
 ) -> Metric:
     """A Metric with what users leave out: a counter's `_total`, the unit that the name says, buckets in that unit."""
     if isinstance(labels, str):
@@ -147,7 +152,7 @@ def metric(
     bounds = [float(bound) for bound in buckets or ()]
     if bounds and bounds[-1] == float("inf"):
         bounds.pop()  # always there
-    return Metric(name, kind, help, tuple(labels), tuple(bounds), unit, merge)
+    return Metric(name, kind, help, tuple(labels), tuple(bounds), unit, merge, keep)
 
 
 @dataclass(frozen=True, slots=True)

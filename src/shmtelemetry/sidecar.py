@@ -8,8 +8,6 @@ from .exporters.http import Health, MetricsServer
 from .listen import parse_listen
 from .reader import Reader
 
-CATCH_UP_SECONDS = 0.05  # that a scrape waits at most for what was published before it
-
 
 class Sidecar:
     """Drains a namespace and serves it on the web, from `with` to its end.
@@ -39,8 +37,7 @@ class Sidecar:
         return self._server.url
 
     def _snapshot(self) -> Snapshot:
-        self.reader.catch_up(CATCH_UP_SECONDS)
-        return self.reader.snapshot(distributions=False)
+        return self.reader.scrape()
 
     def _health(self) -> Health:
         details = {"namespace": self.reader.namespace, "records": self.reader.records}

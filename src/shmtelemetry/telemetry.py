@@ -48,6 +48,18 @@ class Family(Generic[_HandleType]):
             handle = self._telemetry._add_series(self, key)
         return handle
 
+    def remove(self, *values: object, **named: object) -> None:
+        """Let the series with these label values go; used again it begins from zero. Nothing if there is none.
+
+        It is shown for as long as another living producer has it. A handle of it that somebody kept counts nowhere.
+        """
+        self._telemetry._remove_series(self, self._key(values, named))
+
+    def clear(self) -> None:
+        """Remove all series."""
+        for key in list(self._series):
+            self._telemetry._remove_series(self, key)
+
     def _key(self, values: tuple[object, ...], named: dict[str, object]) -> tuple[str, ...]:
         names = self.metric.labels
         if values and named:
@@ -118,20 +130,38 @@ class Telemetry:
         return defined
 
     @overload
-    def gauge(self, name: str, help: str = "", *, unit: str | None = None, merge: str = "last") -> Gauge: ...
+    def gauge(
+        self, name: str, help: str = "", *, unit: str | None = None, merge: str = "last", keep: bool = False
+    ) -> Gauge: ...
     @overload
     def gauge(
-        self, name: str, help: str = "", labels: Sequence[str] = ..., *, unit: str | None = None, merge: str = "last"
+        self,
+        name: str,
+        help: str = "",
+        labels: Sequence[str] = ...,
+        *,
+        unit: str | None = None,
+        merge: str = "last",
+        keep: bool = False,
     ) -> Family[Gauge]: ...
     def gauge(
-        self, name: str, help: str = "", labels: Sequence[str] = (), *, unit: str | None = None, merge: str = "last"
+        self,
+        name: str,
+        help: str = "",
+        labels: Sequence[str] = (),
+        *,
+        unit: str | None = None,
+        merge: str = "last",
+        keep: bool = False,
     ) -> Gauge | Family[Gauge]:
         """A value that goes up and down.
 
         merge: how values of several producers become one: last, sum, min, max, or all (a label for the producer).
+        keep: whether those of ended producers still count; if not, the last value goes some time after its producer,
+        see Reader's gauge_ttl, and merged ones at once.
         """
         defined: Gauge | Family[Gauge] = self._define(
-            Gauge, metric("gauge", name, help, labels=labels, unit=unit, merge=merge)
+            Gauge, metric("gauge", name, help, labels=labels, unit=unit, merge=merge, keep=keep)
         )
         return defined
 
@@ -192,6 +222,21 @@ class Telemetry:
                 self._series += 1
                 family._series[key] = handle
             return handle
+
+    def remove(self, name: str) -> None:
+        """Let a metric and all its series go, as Family.remove does. KeyError for one that is not defined."""
+        with self._lock:
+            _, instrument = self._instruments.pop(name)
+        if isinstance(instrument, Family):
+            instrument.clear()
+        else:
+            self._producer.retire(instrument.series, instrument.cell_offset)
+
+    def _remove_series(self, family: Family[Any], key: tuple[str, ...]) -> None:
+        with self._lock:
+            handle = family._series.pop(key, None)
+            if handle is not None:
+                self._producer.retire(handle.series, handle.cell_offset)
 
     def _append(self, kind: int, payload: bytes) -> int:
         return self._producer.define(catalogue_record(kind, payload))

@@ -68,11 +68,11 @@ def test_cells_of_series_that_nobody_has_looked_up_yet_are_not_taken_for_counted
         reader.poll()
         assert all(counter.inc() for _ in range(3))
         telemetry.counter("late").inc()
-        published = reader._agent.published()
-        reader._agent.poll()  # a turn without the keeper
-        assert reader._agent.behind(published) != []
+        published = reader._role._agent.published()
+        reader._role._agent.poll()  # a turn without the keeper
+        assert reader._role._agent.behind(published) != []
         reader.poll()
-        assert reader._agent.behind(published) == []
+        assert reader._role._agent.behind(published) == []
         assert reader.snapshot().value("late_total") == 1
 
 
@@ -128,7 +128,7 @@ def test_catch_up_says_when_it_ran_out_of_time(namespace: str) -> None:
     with Reader(namespace, ephemeral=True) as reader, Telemetry("p", namespace) as telemetry:
         telemetry.counter("c").inc()
         reader.start()
-        with reader._keeping:  # the keeper cannot begin a round
+        with reader._role._keeping:  # the keeper cannot begin a round
             assert not reader.catch_up(0.01)
         assert reader.catch_up(ENOUGH)
 
@@ -162,7 +162,7 @@ def test_settle_says_when_it_ran_out_of_time(namespace: str) -> None:
     with Reader(namespace, ephemeral=True) as reader, Telemetry("p", namespace) as telemetry:
         telemetry.counter("c").inc()
         reader.start()
-        with reader._keeping:  # the keeper cannot begin a round
+        with reader._role._keeping:  # the keeper cannot begin a round
             telemetry.close()
             assert not reader.settle(0.01)
         assert reader.settle(ENOUGH)

@@ -146,7 +146,7 @@ def test_slots_and_series_of_the_ended_are_used_again(namespace: str) -> None:
                     telemetry.counter(f"c{metric}").inc()
                 telemetry.gauge("g", merge="max").set(number)
             reader.poll()
-            state = reader._state
+            state = reader._role._state
             sizes.append((state.mapping.load(SLOTS.count_offset), state.get("series"), state.get("allocated")))
         slots, series, allocated = zip(*sizes, strict=True)
         assert set(slots) == {1}

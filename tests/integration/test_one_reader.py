@@ -153,7 +153,7 @@ def test_a_reader_that_cannot_open_its_state_lets_go_of_the_namespace(
         raise OSError(24, "Too many open files")
 
     with monkeypatch.context() as patched:
-        patched.setattr("shmtelemetry.reader.reader.State", fail)
+        patched.setattr("shmtelemetry.reader.role.State", fail)
         with pytest.raises(OSError, match="Too many"):
             Reader(namespace)
     Reader(namespace, ephemeral=True).close()

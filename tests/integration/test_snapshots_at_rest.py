@@ -35,7 +35,7 @@ def instants_of_a_turn(namespace: str, ring: Producer, records: int) -> Iterator
     def prepare() -> Callable[[], object]:
         reader = Reader(namespace)
         reader.poll()  # learns every series, so that what follows needs no keeper
-        return lambda: reader._agent.poll()
+        return lambda: reader._role._agent.poll()
 
     Reader(namespace).close()
     emit(ring)

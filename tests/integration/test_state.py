@@ -120,8 +120,8 @@ def test_the_state_grows_and_everything_stays(namespace: str) -> None:
 def test_a_copy_that_turns_out_too_small_is_made_again(namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with stored(namespace), Reader(namespace) as reader:
         rooms = [np.empty(series.HEADER_SIZE, np.uint8)]
-        enough = reader._view._room
-        monkeypatch.setattr(reader._view, "_room", lambda wanted: rooms.pop() if rooms else enough(wanted))
+        enough = reader._role._view._room
+        monkeypatch.setattr(reader._role._view, "_room", lambda wanted: rooms.pop() if rooms else enough(wanted))
         assert reader.snapshot().value("c_total", a="b") == SOME
         assert rooms == []
 

@@ -136,7 +136,7 @@ def test_definitions_stand_in_the_catalogue(tel: Telemetry) -> None:
     first, second, third = read_catalogue(tel._producer.segment)
     assert first.metric == {
         "name": "orders_total", "kind": "counter", "help": "Orders sent.", "labels": ["symbol", "side"],
-        "buckets": [], "unit": "", "merge": "last",
+        "buckets": [], "unit": "", "merge": "last", "keep": False,
     }  # fmt: skip
     assert first.labels == ("AAPL", "buy")
     assert (second.metric["name"], second.metric["merge"], second.labels) == ("depth", "max", ())

@@ -56,7 +56,7 @@ cdef enum Kind:
 cdef enum SlotStatus:        # far from each other in bits
     SLOT_FREE = 0
     SLOT_LIVE = 0x4556494c       # LIVE
-    SLOT_ENDED = 0x44454445      # EDED
+    SLOT_ENDED = 0x45444e45      # ENDE
 
 cdef enum Outcome:
     DONE = 0
@@ -82,6 +82,7 @@ cdef struct Header:
     uint64_t turn_ns             # when the reader's loop turned last, since the epoch
     uint64_t reader_pid
     uint64_t invalid_metrics     # definitions that could not be used
+    uint64_t undeletable         # segments that are drained and that only their owner can remove
     uint64_t check               # of what never changes: magic to created_ns
     uint64_t sealed              # after a clean end: 1 << 32 | CRC-32 of all that is in use, this word as 0; else 0
 
@@ -107,7 +108,7 @@ cdef struct Series:              # three cache lines; what an observation needs 
 
 cdef struct Slot:                # one segment that is being drained
     unsigned char uuid[16]
-    uint64_t status              # free, live, or ended: folded into its name, not yet unlinked
+    uint64_t status              # free, live, ended: folded into its name, not yet unlinked, or left aside
     uint64_t name                # number of its producer's name
     uint64_t start_position
     uint64_t position            # committed: what is before it is in the aggregates
@@ -123,10 +124,11 @@ cdef struct Slot:                # one segment that is being drained
     uint64_t capacity
     uint64_t pid
     uint64_t folds               # Fold array: offset / 64 | log2 of its length << 32 | check << 40; 0 if there is none
+    uint64_t settled             # bytes of the catalogue whose retirements are done, times 2**32 + 1
     uint64_t mark                # odd while its producer's figures are taken over
     uint64_t kept_position       # position, inverted
     uint64_t check               # of what never changes while it is not free
-    uint64_t reserved[11]
+    uint64_t reserved[10]
 
 cdef struct Name:                # totals of a producer's ended segments
     uint64_t length

@@ -10,7 +10,7 @@ from .._mapping cimport Mapping
 from ._state cimport (
     HEADER_SIZE, LOG_OFFSET, LOG_SLOT, NAMES_CHUNK, NAMES_TABLE, PAGE_BUCKETS, RUN_OFFSET, SERIES_CHUNK, SERIES_TABLE,
     SHMTEL_FENCE_ACQUIRE, SHMTEL_LOAD_ACQUIRE, SLOTS_CHUNK, SLOTS_TABLE, STEP_PAIRS, Core, Fold, Header, Name, Run,
-    Series, Slot, Step, allocate, apply_step, once, run_check, step_check,
+    Series, Slot, Step, allocate, apply_step, next_step, once, run_check, seal, step_check,
 )
 
 cdef enum:
@@ -91,6 +91,7 @@ cdef class Store:
         """Finish what a kill interrupted. Raises ValueError if the log cannot be."""
         end_step(&self.core)
         end_run_of_killed(&self.core)
+        seal(&self.core, next_step(&self.core), 0)  # what is cleared from now on must not be replayed after a kill
 
     def end_step(self):
         """Finish the step that was interrupted, for those who only look: positions stay those of the last run's end, as

@@ -26,12 +26,15 @@ from .series import (
     METRICS,
     NAMES,
     PAGE_BUCKETS,
+    RETIRED,
     SERIES,
     SERIES_TABLE,
+    SLOT_ASIDE,
     SLOT_ENDED,
     SLOT_FREE,
     SLOT_LIVE,
     SLOTS,
+    TWICE,
     VERSION,
     field_offset,
 )  # fmt: skip
@@ -135,14 +138,17 @@ def check_entries(view: View) -> None:
     _check_slots(view, blocks)
     entries = view.entries(SERIES_TABLE)
     _check_definitions(view, entries, blocks)
-    counters = entries[entries["kind"] == KINDS["counter"]]
+    if not np.all(np.isin(entries["retired"], (0, RETIRED))):
+        raise ValueError("a series that is neither exposed nor retired")
+    living = entries["retired"] == 0  # one that is retired may have been about to begin anew
+    counters = entries[living & (entries["kind"] == KINDS["counter"])]
     totals = counters["value"]
     if not np.all((totals >= 0) & (totals < np.inf)) or np.any(totals.view("u8") != ~counters["minimum"].view("u8")):
         raise ValueError("a counter's total is not what was counted")
     histograms = entries["kind"] == KINDS["histogram"]
     _check_pages(view, entries[histograms], view.places(SERIES_TABLE)[histograms], blocks)
     blocks.check_apart()
-    _check_counts(view, entries[histograms], view.places(SERIES_TABLE)[histograms])
+    _check_counts(view, entries[histograms & living], view.places(SERIES_TABLE)[histograms & living])
 
 
 def _check_names(view: View) -> None:
@@ -153,7 +159,7 @@ def _check_names(view: View) -> None:
 
 def _check_slots(view: View, blocks: Blocks) -> None:
     for slot in view.entries(SLOTS):
-        if slot["status"] not in (SLOT_FREE, SLOT_LIVE, SLOT_ENDED):
+        if slot["status"] not in (SLOT_FREE, SLOT_LIVE, SLOT_ENDED, SLOT_ASIDE):
             raise ValueError(f"a segment in a condition that there is not: {slot['status']}")
         offset, length = folds_at(int(slot["folds"]))
         if length:
@@ -164,6 +170,8 @@ def _check_slots(view: View, blocks: Blocks) -> None:
             raise ValueError("a segment is not the one that was read")
         if slot["position"] != ~slot["kept_position"]:
             raise ValueError("a segment's position is not how far it was read")
+        if slot["settled"] != slot["settled"] % 2**32 * TWICE:
+            raise ValueError("how many of a segment's series were removed is not what was noted")
         folds = np.frombuffer(view.block(offset, length * FOLD.itemsize), FOLD)
         if np.any(folds["key"] != fold_keys(folds)):
             raise ValueError("what was taken from a segment's cells is not what was noted")

@@ -8,7 +8,7 @@ import numpy as np
 from ..layout import LAYOUT_VERSION
 from ..schema import Metric
 from ..version import VERSION
-from .series import SLOT_LIVE
+from .series import SLOT_ASIDE, SLOT_LIVE
 from .snapshot import Counts, Family, Floats, Labels, ProducerTotals
 
 REASONS = ("full", "timeout", "no_ring")
@@ -23,14 +23,14 @@ LAG = Metric(
 
 
 def producers(slots: np.ndarray, names: np.ndarray) -> dict[str, ProducerTotals]:
-    """The accounting of each producer name: its ended segments' totals and its live segments' figures."""
-    live: dict[int, list[np.void]] = defaultdict(list)
-    for slot in slots[slots["status"] == SLOT_LIVE]:
-        live[int(slot["name"])].append(slot)
+    """The accounting of each producer name: its ended segments' totals and its other segments' figures."""
+    there: dict[int, list[np.void]] = defaultdict(list)
+    for slot in slots[(slots["status"] == SLOT_LIVE) | (slots["status"] == SLOT_ASIDE)]:
+        there[int(slot["name"])].append(slot)
     found = {}
     for number, name in enumerate(names):
         text = bytes(name["name"])[: int(name["length"])].decode("ascii", "replace")
-        found[text] = _totals(text, name, live.get(number, []))
+        found[text] = _totals(text, name, there.get(number, []))
     return dict(sorted(found.items()))
 
 
@@ -43,10 +43,11 @@ def _totals(text: str, name: np.void, slots: list[np.void]) -> ProducerTotals:
     written = [max(_since_start(slot, "write_position"), at) for slot, at in zip(slots, read, strict=True)]
     claimed = [max(_since_start(slot, "claimed_position"), at) for slot, at in zip(slots, written, strict=True)]
     dropped = {reason: total(f"dropped_{reason}") for reason in REASONS}
+    live = [slot for slot in slots if slot["status"] == SLOT_LIVE]
     not_written = [sum(int(slot[field]) for field in NOT_WRITTEN) for slot in slots]
     return ProducerTotals(
         name=text,
-        live=len(slots),
+        live=len(live),
         attempted=int(name["attempted"]) + sum(claimed) + sum(not_written),
         consumed=int(name["consumed"]) + sum(read) - sum(int(slot["overwritten"]) for slot in slots),
         in_ring=sum(written) - sum(read),
@@ -56,7 +57,7 @@ def _totals(text: str, name: np.void, slots: list[np.void]) -> ProducerTotals:
         rejected=total("rejected"),
         aborted=int(name["aborted"]) + sum(claimed) - sum(written),
         invalid=total("invalid"),
-        capacity=sum(int(slot["capacity"]) for slot in slots),
+        capacity=sum(int(slot["capacity"]) for slot in live),
     )
 
 
@@ -122,6 +123,7 @@ def families(header: np.void, found: Mapping[str, ProducerTotals]) -> Iterator[t
         ("live",): sum(producer.live for producer in found.values()),
         ("foreign",): int(header["foreign"]),
         ("quarantined",): int(header["quarantined"]),
+        ("retired",): int(header["undeletable"]),
     }
     yield _family("gauge", "shmtel_producers", "Segments by state.", ("state",), states)
     yield _family("gauge", "shmtel_series", "Series in the state.", (), {(): int(header["series"]) % 2**32})

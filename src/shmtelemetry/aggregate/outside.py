@@ -8,7 +8,7 @@ from .._mapping import Mapping
 from ..errors import StateError
 from ._store import Store
 from .check import check_header, check_tables
-from .series import HEADER, LOG_OFFSET, LOG_SIZE, field_offset
+from .series import HEADER, LOG_OFFSET, LOG_SIZE, RESERVE, field_offset
 from .snapshot import Snapshot
 from .view import GrownError, UnrestError, View
 
@@ -16,34 +16,48 @@ PATIENCE = 0.1  # seconds until a series that is being changed makes the reader 
 ATTEMPTS = 20
 
 
-def read_view(namespace: str, path: Path) -> Snapshot:
-    """A snapshot of a state that somebody else writes, or has written.
+class Published:
+    """A state that somebody else writes, or has written. What was learned of it is kept from one look to the next."""
 
-    Raises StateError where there is none, or one that is damaged.
-    """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise StateError(f"namespace {namespace} has no state: start shmtel reader --namespace {namespace}") from None
-    except OSError as error:
-        raise StateError(f"the state of namespace {namespace} cannot be opened: {error.strerror}") from error
-    try:
-        for _ in range(ATTEMPTS):
-            with contextlib.suppress(GrownError, UnrestError):
-                return _snapshot(namespace, fd)
-            with contextlib.suppress(GrownError, UnrestError):
-                return _recovered(namespace, fd)
-    finally:
-        os.close(fd)
-    raise StateError(f"the state of namespace {namespace} never rests long enough for a copy; try again")
+    def __init__(self, namespace: str, path: Path) -> None:
+        self._namespace, self._path = namespace, path
+        self._inode = -1
+        self._view: View | None = None
 
+    def snapshot(self, distributions: bool = True) -> Snapshot:
+        """Raises StateError where there is no state, or one that is damaged."""
+        try:
+            fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            name = self._namespace
+            raise StateError(f"namespace {name} has no state: start shmtel reader --namespace {name}") from None
+        except OSError as error:
+            raise StateError(f"the state of namespace {self._namespace} cannot be opened: {error.strerror}") from error
+        try:
+            for _ in range(ATTEMPTS):
+                with contextlib.suppress(GrownError, UnrestError):
+                    return self._current(fd).snapshot(distributions)
+                with contextlib.suppress(GrownError, UnrestError):
+                    return _recovered(self._namespace, fd)
+        finally:
+            os.close(fd)
+        raise StateError(f"the state of namespace {self._namespace} never rests long enough for a copy; try again")
 
-def _snapshot(namespace: str, fd: int) -> Snapshot:
-    mapping = Mapping(fd, check_header(fd, namespace), 0, False)
-    try:
-        return View(namespace, mapping, PATIENCE).snapshot()
-    finally:
-        mapping.close()
+    def _current(self, fd: int) -> View:
+        """The state behind this descriptor, as large as it is now."""
+        size, inode = check_header(fd, self._namespace), os.fstat(fd).st_ino
+        if self._view is None or inode != self._inode:
+            self.close()
+            self._view = View(self._namespace, Mapping(fd, size, RESERVE, False), PATIENCE)
+            self._inode = inode
+        else:
+            self._view.mapping.grow(size)
+        return self._view
+
+    def close(self) -> None:
+        if self._view is not None:
+            self._view.mapping.close()
+            self._view = None
 
 
 def _recovered(namespace: str, fd: int) -> Snapshot:

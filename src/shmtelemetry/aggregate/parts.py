@@ -1,14 +1,13 @@
 """Gauges that merge the values of several producers: each producer's own value is a series of its own, a part.
 
-A part's labels end with its producer's name and uuid, which are not exposed as such. It retires when the producer ends
-and is used again when a producer of that name sets the same gauge, so that restarts do not fill the state.
+A part's labels end with its producer's name and uuid, which are not exposed as such. It retires when the producer ends,
+unless its metric says that the values of ended producers still count.
 """
 
-import time
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from ..schema import Metric
-from .series import SERIES, SERIES_TABLE, field_offset
 
 if TYPE_CHECKING:
     from .state import State
@@ -31,50 +30,20 @@ class Parts:
 
     def __init__(self, state: "State") -> None:
         self._state = state
-        self._living: dict[str, list[int]] = {}  # uuid → numbers of series
-        self._retired: dict[tuple[int, tuple[str, ...]], list[int]] = {}  # (metric, labels but the uuid) → the same
+        self._living: defaultdict[str, list[int]] = defaultdict(list)  # uuid → numbers of series
 
     def are_of(self, metric: int) -> bool:
         """Whether a metric's series are parts."""
         return has_parts(self._state.metrics[metric])
 
-    def note(self, number: int, retired: bool = False) -> None:
-        """Remember a series, if it is a part."""
+    def note(self, number: int) -> None:
+        """Remember a living series, if it is a part."""
         metric, labels = self._state.series[number]
-        if not self.are_of(metric):
-            return
-        if retired:
-            self._retired.setdefault((metric, labels[:-1]), []).append(number)
-        else:
-            self._living.setdefault(labels[-1], []).append(number)
+        if self.are_of(metric) and not self._state.metrics[metric].keep:
+            self._living[labels[-1]].append(number)
 
     def retire(self, uuid: bytes) -> None:
         """The values of an ended producer count no longer."""
         for number in self._living.pop(uuid.hex(), ()):
-            self._set(number, "retired", 1)
-            self._state.count("retired")
-            del self._state.known[self._state.series[number]]
-            self.note(number, retired=True)
-
-    def revive(self, metric: int, labels: tuple[str, ...]) -> int | None:
-        """A retired part as that of another producer with the same name; None if there is none."""
-        numbers = self._retired.get((metric, labels[:-1])) if self.are_of(metric) else None
-        if not numbers:
-            return None
-        number = numbers.pop()
-        entry = self._state.entry(SERIES_TABLE, number)
-        definition = int(entry["definition"])
-        length = len(self._state.definition(definition))
-        self._state.write(definition + 8 + length - UUID_LENGTH, labels[-1].encode())
-        for field in ("value", "time_ns"):
-            self._set(number, field, 0)
-        self._set(number, "created_ns", time.time_ns())
-        self._set(number, "retired", 0)
-        self._state.count("retired")  # the exposed series are others now
-        self._state.series[number] = metric, labels
-        self._state.known[metric, labels] = number
-        self.note(number)
-        return number
-
-    def _set(self, number: int, field: str, value: int) -> None:
-        self._state.mapping.store(self._state.place(SERIES_TABLE, number) + field_offset(SERIES, field), value)
+            if self._state.known.get(self._state.series[number]) == number:
+                self._state.lives.retire(number)

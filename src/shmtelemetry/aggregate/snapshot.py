@@ -19,8 +19,8 @@ Labels = tuple[tuple[str, ...], ...]
 class Exemplar:
     """A reference, such as a trace's id, to one observation of a series: the newest of its bucket.
 
-    series: index in Family.labels. bucket: index in metric.buckets, len(metric.buckets) for the last one; 0 of a counter.
-    time_ns: nanoseconds since the epoch.
+    series: index in Family.labels. bucket: index in metric.buckets, len(metric.buckets) for the last one; 0 of a
+    counter. time_ns: nanoseconds since the epoch.
     """
 
     series: int

@@ -17,6 +17,7 @@ from . import series as layout
 from ._store import Store
 from .check import check_header, checked_view
 from .figures import LAG
+from .lives import Lives
 from .parts import Parts, lasting
 from .redundancy import (
     folds_at,
@@ -28,14 +29,14 @@ from .redundancy import (
     slot_check,
     whole_check,
 )
-from .series import FOLD, HEADER, METRICS, NAMES, SERIES, SERIES_TABLE, SLOTS, TWICE, Table, field_offset
+from .series import FOLD, HEADER, METRICS, NAMES, RESERVE, SERIES, SERIES_TABLE, SLOTS, TWICE, Table, field_offset
 from .view import View, encode_labels
 
 logger = logging.getLogger("shmtelemetry")
 
-RESERVE = 8 * 2**30  # bytes of address space: the file grows into it, so that no pointer ever moves
 GROWTH = 512 * 1024
 MAX_SERIES = 100_000
+GAUGE_TTL = 300.0
 OVERFLOW = "overflow"
 OWN = "shmtel_"  # what the names of the reader's own figures begin with
 
@@ -57,11 +58,13 @@ def state_path(directory: str, namespace: str, uid: int) -> Path:
 class State(View):
     """The state, opened by the one process that writes it. Goes on where the last reader ended.
 
+    gauge_ttl: seconds until a gauge expires that no living producer has.
+
     Raises StateError for a file that is no state of this version, or is damaged; it stays as it is then.
     """
 
-    def __init__(self, namespace: str, path: Path) -> None:
-        self.path = path
+    def __init__(self, namespace: str, path: Path, gauge_ttl: float = GAUGE_TTL) -> None:
+        self.path, self.gauge_ttl = path, gauge_ttl
         fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             size = check_header(fd, namespace)
@@ -81,6 +84,7 @@ class State(View):
         self.segments: dict[bytes, int] = {}  # uuid → slot, of all that are not free
         self._free: list[int] = []
         self.parts = Parts(self)
+        self.lives = Lives(self)
         self._index()
         self._warned: set[str] = set()
         self._set("reader_pid", os.getpid())
@@ -97,7 +101,7 @@ class State(View):
         self.segments = {bytes(slot["uuid"]): at for at, slot in enumerate(slots) if slot["status"] != layout.SLOT_FREE}
         self._free = [at for at, slot in enumerate(slots) if slot["status"] == layout.SLOT_FREE]
         for number, gone in enumerate(retired):
-            self.parts.note(number, bool(gone))
+            self.lives.note(number, bool(gone))
 
     def _set(self, field: str, value: int) -> None:
         self.mapping.store(field_offset(HEADER, field), value)
@@ -196,7 +200,7 @@ class State(View):
             return -1
         number = self.known.get((metric, labels))
         if number is None:
-            number = self.parts.revive(metric, labels)
+            number = self.lives.revive(metric, labels)
         if number is not None:
             return number
         overflow = (OVERFLOW,) * len(labels)
@@ -222,7 +226,7 @@ class State(View):
         entry["created_ns"] = time.time_ns()
         entry["classic"] = self.allocate(8 * length) if (length := self.classic_length(metric)) else 0
         if entry["kind"] == layout.KINDS["counter"]:
-            entry["minimum"] = np.invert(np.uint64(0)).view(np.float64)
+            entry["minimum"] = np.uint64(layout.EMPTY_COUNTER).view(np.float64)
         stored = encode_labels(labels)
         kept = lasting(self.metrics[metric], stored)
         check = series_check(len(self.series), metric, int(entry["kind"]), int(entry["classic"]), kept)
@@ -230,7 +234,7 @@ class State(View):
         number = self._append(SERIES_TABLE, entry.tobytes())
         self.series.append((metric, labels))
         self.known[metric, labels] = number
-        self.parts.note(number)
+        self.lives.note(number)
         return number
 
     def part_of(self, metric: int | None, labels: tuple[str, ...], producer: str, uuid: bytes) -> tuple[str, ...]:
@@ -270,9 +274,8 @@ class State(View):
         self.segments[uuid] = number
         return number
 
-    def begin_slot(self, number: int) -> None:
-        """All that concerns its segment is in a slot now."""
-        self.mapping.store(self.place(SLOTS, number) + field_offset(layout.SLOT, "status"), layout.SLOT_LIVE)
+    def set_slot_status(self, number: int, status: int) -> None:
+        self.mapping.store(self.place(SLOTS, number) + field_offset(layout.SLOT, "status"), status)
 
     def slot_status(self, number: int) -> int:
         return int(self.entry(SLOTS, number)["status"])
@@ -280,7 +283,7 @@ class State(View):
     def free_slot(self, uuid: bytes) -> None:
         number = self.segments.pop(uuid)
         self._free.append(number)
-        self.mapping.store(self.place(SLOTS, number) + field_offset(layout.SLOT, "status"), layout.SLOT_FREE)
+        self.set_slot_status(number, layout.SLOT_FREE)
 
     def ensure_folds(self, slot: int, count: int) -> None:
         """Give a slot's fold array room for `count` entries."""
@@ -296,10 +299,11 @@ class State(View):
         """(offset, length) of a slot's fold array."""
         return folds_at(int(self.entry(SLOTS, slot)["folds"]))
 
-    def set_figures(self, foreign: int, quarantined: int) -> None:
+    def set_figures(self, foreign: int, quarantined: int, undeletable: int) -> None:
         """How many segments are left aside, by reason."""
         self._set("foreign", foreign)
         self._set("quarantined", quarantined)
+        self._set("undeletable", undeletable)
 
     # ---- the end ----
 

@@ -28,9 +28,9 @@ from ..aggregate._kernels cimport (
     skip_sample,
 )
 from ..aggregate._state cimport (
-    COMPARE_EXCHANGE, COMPILER_BARRIER, COUNTER, DONE, GAUGE, NAMES_CHUNK, NAMES_TABLE, NEED_SERIES, NEED_SPACE, Batch,
-    SHMTEL_UNLIKELY, Bounds, Core, Fold, Name, Outcome, Series, Slot, Target, begin_figures, begin_run,
-    end_figures, end_run, fold_key, folds_capacity, folds_of, move_position,
+    COMPARE_EXCHANGE, COMPILER_BARRIER, COUNTER, DONE, GAUGE, NAMES_CHUNK, NAMES_TABLE, NEED_SERIES, NEED_SPACE,
+    SHMTEL_UNLIKELY, Batch, Bounds, Core, Fold, Name, Outcome, Series, Slot, Target, begin_figures, begin_run,
+    end_figures, end_run, fold_key, folds_capacity, folds_of, move_position, next_step, seal,
 )
 from ..aggregate._store cimport Store
 from ._plan cimport KEY, MAX_WIDTH, Plan, add_group, find_group, free_plan, gather, make_plan
@@ -56,9 +56,18 @@ cdef extern from *:
     #ifndef F_OFD_GETLK
     #define F_OFD_GETLK 36
     #endif
+    #include <linux/futex.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    #define FUTEX_LOAD(word) __atomic_load_n((word), __ATOMIC_ACQUIRE)
+    #define FENCE() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+    #define FUTEX_SLEEP(word, heard, longest) syscall(SYS_futex, (word), FUTEX_WAIT, (heard), (longest), NULL, 0)
     """
     void RELAX() nogil
     void PREFETCH(const void *address) nogil
+    uint32_t FUTEX_LOAD(uint32_t *word) nogil
+    void FENCE() nogil
+    void FUTEX_SLEEP(uint32_t *word, uint32_t heard, timespec *longest) nogil
 
 cdef enum:
     MAX_RINGS = 65536
@@ -84,13 +93,14 @@ cdef enum Mode:
     RECORDS = 2
 
 cdef uint64_t SECOND = 1000000000
+cdef uint64_t QUIET = 100000000
 cdef uint64_t WORK_NS = 1000000    # between two rests
 cdef uint64_t REST_NS = 10000      # time to copy some series with all their counts
 
 
 cdef struct Ring:          # a look at an idle ring needs the first cache line alone
     uint64_t status
-    uint64_t active_ns     # when it last had records
+    uint64_t active_ns     # when it last had records, or was added
     shmtel_consumer in_ "in"
     Slot *slot
     uint64_t mode
@@ -104,6 +114,7 @@ cdef struct Ring:          # a look at an idle ring needs the first cache line a
     uint32_t clock
     uint32_t local         # whether pid is one of this pid namespace
     uint64_t ending        # whether its producer is dead
+    uint64_t checked_ns    # when somebody last looked whether it is
     int pid
     uint64_t inode
     char path[224]
@@ -142,7 +153,11 @@ cdef bint _seems_dead(const Ring *ring) noexcept nogil:
 
 
 cdef class Agent:
-    """Drains rings into a Store. keeper_fd: an eventfd that is written when a ring wants something from Python."""
+    """Drains rings into a Store.
+
+    keeper_fd: an eventfd that is written when a ring wants something from Python. longest_ns: sleep at most. bell,
+    asked: offsets in the control file, see control.py.
+    """
 
     cdef Ring *rings
     cdef uint64_t high              # rings ever used
@@ -153,7 +168,11 @@ cdef class Agent:
     cdef Bounds *lag_bounds
     cdef int keeper_fd
     cdef int stopping
-    cdef int asked                  # for a turn that serves every ring
+    cdef Mapping control
+    cdef uint32_t *bell             # counted up by whoever wants a turn that serves every ring
+    cdef uint32_t heard             # the bell when the last turn began
+    cdef uint64_t *asked            # when another process last asked for everything that is published
+    cdef uint64_t noticed           # of these, the last that the keeper was told of
     cdef uint32_t *active           # numbers of the rings that had records in the last second
     cdef uint64_t actives
     cdef unsigned char *listed      # by number: whether it is among them
@@ -161,13 +180,14 @@ cdef class Agent:
     cdef Anchor anchors[2][2]       # by generation, then by clock
     cdef uint64_t generation        # of the anchors in use; the other is the next to be written
     cdef uint64_t longest_ns        # sleep, when nothing happens
-    cdef uint64_t turns
+    cdef uint64_t begun             # turns
+    cdef uint64_t turns             # that have ended
     cdef uint64_t drained           # records, in all
     cdef uint64_t rested_ns         # when no series was changed for a moment
     cdef double fullest             # ring of the last turn, as a fraction of its capacity
     cdef list bounds                # Buckets objects, kept alive
 
-    def __cinit__(self, Store store, int keeper_fd, uint64_t longest_ns):
+    def __cinit__(self, Store store, int keeper_fd, uint64_t longest_ns, Mapping control, size_t bell, size_t asked):
         cdef void *memory = mmap(NULL, (MAX_RINGS + 2 * NEAR) * sizeof(Ring), PROT_READ | PROT_WRITE,
                                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
         if memory == MAP_FAILED:
@@ -178,6 +198,8 @@ cdef class Agent:
         if self.active == NULL or self.listed == NULL:
             raise MemoryError()
         self.store, self.core, self.keeper_fd, self.longest_ns = store, &store.core, keeper_fd, longest_ns
+        self.control, self.bell = control, <uint32_t *>(control.base + bell)
+        self.asked = <uint64_t *>(control.base + asked)
         self.bounds = []
         self.calibrate()
 
@@ -233,6 +255,7 @@ cdef class Agent:
         shmtel_release(&ring.in_, 0)
         ring.mode = SAMPLES if header.flags & layout.FLAG_INSTRUMENTS else DISCARD
         ring.local = local and header.pid < 1 << 31
+        ring.active_ns = nanoseconds(CLOCK_MONOTONIC)
         ring.clock, ring.pid, ring.inode = header.clock, header.pid & 0x7fffffff, segment.inode
         path = f"/dev/shm/{segment.name}".encode()
         memcpy(ring.path, <const char *>path, len(path))
@@ -257,6 +280,22 @@ cdef class Agent:
             ring.cells[known + at] = cells[at]
         ring.known = known + more
         ring.seen = <uint64_t>-1  # their cells may hold something already
+
+    def remove_target(self, uint64_t number, uint64_t series):
+        """A series of a SAMPLE ring counts no longer."""
+        self.rings[number].targets[series].series = NULL
+
+    def written(self, uint64_t number) -> int:
+        """How far the ring is written now."""
+        return SHMTEL_LOAD_ACQUIRE(&self.rings[number].in_.out.write_position)
+
+    def is_drained(self, uint64_t number, uint64_t position) -> bool:
+        """Whether a SAMPLE ring is drained up to a position, or to a record of a series that is not known yet."""
+        cdef Ring *ring = &self.rings[number]
+        cdef uint64_t at = ring.slot.position
+        if <int64_t>(at - position) >= 0:
+            return True
+        return (<const shmtel_sample *>shmtel_record(&ring.in_, at)).series >= ring.known
 
     def set_learned(self, uint64_t number, uint64_t length):
         """How many bytes of the ring's catalogue are known."""
@@ -327,12 +366,31 @@ cdef class Agent:
 
     def suspects(self, uint64_t begin, uint64_t count) -> list[int]:
         """Of `count` rings from `begin` on, those whose producer seems to have ended."""
-        cdef uint64_t at
+        cdef uint64_t at, now = nanoseconds(CLOCK_MONOTONIC)
+        return [at for at in range(begin, min(begin + count, self.high)) if self.is_suspect(at, now)]
+
+    def quiet_suspects(self, uint64_t count) -> list[int]:
+        """Of the first `count` rings that fell quiet and were not looked at since, nor in the last second, the same."""
+        cdef uint64_t at, now = nanoseconds(CLOCK_MONOTONIC)
+        cdef Ring *ring
         found = []
-        for at in range(begin, min(begin + count, self.high)):
-            if self.rings[at].status == LIVE and _seems_dead(&self.rings[at]):
+        for at in range(self.high if count else 0):
+            ring = &self.rings[at]
+            if ring.status != LIVE or now - ring.active_ns < QUIET or ring.checked_ns >= ring.active_ns + QUIET:
+                continue
+            if now - ring.checked_ns < SECOND:
+                continue
+            if self.is_suspect(at, now):
                 found.append(at)
+            count -= 1
+            if count == 0:
+                break
         return found
+
+    cdef bint is_suspect(self, uint64_t number, uint64_t now):
+        cdef Ring *ring = &self.rings[number]
+        ring.checked_ns = now
+        return ring.status == LIVE and _seems_dead(ring)
 
     # ---- the loop's side ----
 
@@ -348,6 +406,7 @@ cdef class Agent:
         """Give a ring to the keeper."""
         cdef uint64_t one = 1
         ring.ending = ring.status == ENDING
+        seal(self.core, next_step(self.core), 0)  # what the keeper clears now must not be replayed after a kill
         # SYNC POINT: ring.
         SHMTEL_STORE_RELEASE(&ring.status, status)
         SHMTEL_STORE_RELEASE(&self.wants, self.wants + 1)
@@ -387,8 +446,9 @@ cdef class Agent:
             shmtel_release(&ring.in_, batch.position - before)
             if batch.now_ns - self.rested_ns > WORK_NS:
                 self.rest(batch.now_ns)
-        if self.note(ring) and ring.status == LIVE and self.has_definitions(ring):
-            outcome = NEED_SERIES  # what is in cells may be of series that no record has named yet
+        self.note(ring)
+        if outcome == DONE and ring.status == LIVE and self.has_definitions(ring):
+            outcome = NEED_SERIES  # what was defined is shown before its first record, and may be in cells
         if outcome == NEED_SERIES:
             self.want(ring, WANT_SERIES)
         elif outcome == NEED_SPACE:
@@ -580,6 +640,7 @@ cdef class Agent:
     def poll(self) -> int:
         """One turn that looks at every ring; returns how many records were drained."""
         cdef uint64_t count
+        SHMTEL_STORE_RELEASE(&self.begun, self.begun + 1)
         with nogil:
             count = self.turn(True)
         return count
@@ -587,13 +648,26 @@ cdef class Agent:
     def run(self):
         """Turn until `stop`. Sleeps longer the less there is to do."""
         cdef uint64_t active_ns = 0
-        cdef bint every
         with nogil:
             while not self.stopping:
-                every, self.asked = self.asked, 0
-                if self.turn(every):
+                # SYNC POINT: turn. Before the look at the bell: who rings it waits for the turns that begin later.
+                SHMTEL_STORE_RELEASE(&self.begun, self.begun + 1)
+                FENCE()
+                if self.turn(self.is_called()):
                     active_ns = nanoseconds(CLOCK_MONOTONIC)
                 self.idle(active_ns)
+
+    cdef bint is_called(self) noexcept nogil:
+        """Whether the bell was rung since the last turn began; tells the keeper if another process rang it."""
+        cdef uint32_t bell = FUTEX_LOAD(self.bell)
+        cdef uint64_t asked = SHMTEL_LOAD_ACQUIRE(self.asked), one = 1
+        if bell == self.heard:
+            return False
+        self.heard = bell
+        if asked != self.noticed:
+            self.noticed = asked
+            write(self.keeper_fd, &one, 8)
+        return True
 
     cdef void idle(self, uint64_t active_ns) noexcept nogil:
         cdef timespec nap
@@ -604,7 +678,7 @@ cdef class Agent:
             nap.tv_nsec = 100000
         elif nanoseconds(CLOCK_MONOTONIC) - active_ns < SECOND:
             nap.tv_nsec = min(self.longest_ns, 1000000)
-        nanosleep(&nap, NULL)
+        FUTEX_SLEEP(self.bell, self.heard, &nap)
         self.rested_ns = nanoseconds(CLOCK_REALTIME)
 
     def look(self):
@@ -614,37 +688,59 @@ cdef class Agent:
             if self.rings[at].status == LIVE:
                 self.note(&self.rings[at])
 
-    def published(self) -> list[tuple[int, int, int, int]]:
-        """(number, inode, position, steps) of each ring: what its producer has published and coalesced by now."""
-        cdef uint64_t at
+    def published(self) -> list[tuple[int, int, int, int, int]]:
+        """(number, inode, position, steps, bytes of catalogue) of each ring: what its producer has published by now."""
+        cdef uint64_t at, length
         cdef const shmtel_producer_page *out
         found = []
         for at in range(self.high):
             if LIVE <= self.rings[at].status <= WANT_SPACE:
                 out = self.rings[at].in_.out
                 steps = SHMTEL_LOAD_ACQUIRE(&out.coalesced) + SHMTEL_LOAD_ACQUIRE(&out.dropped_full)
-                found.append((at, self.rings[at].inode, SHMTEL_LOAD_ACQUIRE(&out.write_position), steps))
+                length = SHMTEL_LOAD_ACQUIRE(&out.catalogue_length) if self.rings[at].mode == SAMPLES else 0
+                found.append((at, self.rings[at].inode, SHMTEL_LOAD_ACQUIRE(&out.write_position), steps, length))
         return found
 
-    def behind(self, published) -> list[tuple[int, int, int, int]]:
+    def behind(self, published) -> list[tuple[int, int, int, int, int]]:
         """Those of `published` that are not in the state yet."""
-        cdef uint64_t number, inode, position, steps
+        cdef uint64_t number, inode, position, steps, length
         cdef Ring *ring
         found = []
-        for number, inode, position, steps in published:
+        for number, inode, position, steps, length in published:
             ring = &self.rings[number]
             if ring.inode != inode or not LIVE <= ring.status <= WANT_SPACE:
                 continue  # it has ended, or is left aside
-            if <int64_t>(position - SHMTEL_LOAD_ACQUIRE(&ring.slot.position)) > 0 or ring.seen + 1 <= steps:
-                found.append((number, inode, position, steps))
+            if (<int64_t>(position - SHMTEL_LOAD_ACQUIRE(&ring.slot.position)) > 0 or ring.seen + 1 <= steps
+                    or ring.learned < length):
+                found.append((number, inode, position, steps, length))
         return found
 
-    def ask(self):
-        """Let the next turn that begins serve every ring, also those that were idle."""
-        self.asked = 1
+    def ending(self) -> bool:
+        """Whether a ring is on its way out."""
+        cdef uint64_t at, status
+        for at in range(self.high):
+            status = self.rings[at].status
+            if status == ENDING or status == FOLDING or status == EMPTY or status == ENDED:
+                return True
+        return False
+
+    def await_turn(self, double timeout):
+        """Have the loop serve every ring now, also those that were idle; returns when it has, or the time is over."""
+        cdef uint64_t begun, begin = nanoseconds(CLOCK_MONOTONIC)
+        cdef timespec nap
+        nap.tv_sec, nap.tv_nsec = 0, 20000
+        self.control.ring(<char *>self.bell - <char *>self.control.base)
+        # SYNC POINT: turn. One that goes on may have looked at some rings already, the one after it has not.
+        begun = SHMTEL_LOAD_ACQUIRE(&self.begun)
+        with nogil:
+            while SHMTEL_LOAD_ACQUIRE(&self.turns) <= begun and not self.stopping:
+                if <double>(nanoseconds(CLOCK_MONOTONIC) - begin) * 1e-9 > timeout:
+                    break
+                nanosleep(&nap, NULL)
 
     def stop(self):
         self.stopping = 1
+        self.control.ring(<char *>self.bell - <char *>self.control.base)
 
     def resume(self):
         self.stopping = 0
@@ -658,11 +754,6 @@ cdef class Agent:
     def wanted(self) -> int:
         """How often a ring was given to the keeper so far."""
         return SHMTEL_LOAD_ACQUIRE(&self.wants)
-
-    @property
-    def turned(self) -> int:
-        """Turns so far."""
-        return SHMTEL_LOAD_ACQUIRE(&self.turns)
 
     @property
     def records(self) -> int:

@@ -1,20 +1,25 @@
 """Attachment: one segment in the reader's hands, and how what its records name becomes series of the state."""
 
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 
 from .. import layout
 from ..aggregate._kernels import Buckets
 from ..aggregate.redundancy import empty_fold
-from ..aggregate.series import FOLD, KINDS, SERIES_TABLE, SLOTS
+from ..aggregate.series import FOLD, KINDS, SERIES_TABLE, SLOT, SLOT_LIVE, SLOTS, TWICE, field_offset
 from ..aggregate.state import State
 from ..aggregate.view import decode_labels
 from ..errors import SegmentError, StateError
-from ..liveness import Process
 from ..schema import SAMPLE, SECONDS_PER, Metric, Schema
 from ..segment import Segment
 from ._agent import Agent
 
 NO_BUCKETS = Buckets(())
+LEAST_PAYLOAD = {
+    layout.KIND_SERIES: layout.CELL_SIZE + layout.SERIES_METRIC.size,
+    layout.KIND_RETIRE: layout.RETIRE.size,
+}
 
 
 class Attachment:
@@ -30,23 +35,21 @@ class Attachment:
         self._metrics: list[int | None] = []  # number in the catalogue → number in the state
         self._buckets: dict[int, Buckets] = {}
         self._learned = 0  # bytes of the catalogue
-        self._series = 0
+        self._series: list[int] = []  # number in the catalogue → number in the state, -1 for none
+        self._retiring = (0, 0)  # retirements up to this byte of the catalogue wait for this position of the ring
         self.number = -1  # of the ring
         header = segment.header
         self._plan = None if header.flags & layout.FLAG_INSTRUMENTS else RecordPlan(state, segment)
+        self._settled = 0  # bytes of the catalogue whose retirements were done before
         if self._plan is None and segment.schema.dtype != SAMPLE:
             raise SegmentError(f"{segment.name}: instruments with records of {segment.schema.dtype}")
         self._known = known = slot is not None
         if slot is None:
             slot = state.open_slot(header.uuid, segment.producer, header.start_position, header.capacity, header.pid)
         self.slot = slot
-        here = Process.current()
-        local = (header.boot_id, header.pid_namespace) == (here.boot_id, here.pid_namespace)
         try:
-            self.number = agent.add(segment, state.place(SLOTS, slot), local)
+            self.number = agent.add(segment, state.place(SLOTS, slot), header.process.visible())
             self._set_up(slot)
-            if not known:
-                state.begin_slot(slot)
         except BaseException:
             if self.number >= 0:
                 agent.remove(self.number)
@@ -56,6 +59,7 @@ class Attachment:
 
     def _set_up(self, slot: int) -> None:
         if self._plan is None:
+            self._settled = int(self._state.entry(SLOTS, slot)["settled"]) % 2**32
             self.learn()
             if not self._known and self._was_read():
                 self._agent.skip_cells(self.number)  # they are in a state that somebody has removed
@@ -74,28 +78,72 @@ class Attachment:
         if self._plan is not None:
             return
         stored = self.segment.catalogue(self._learned)
-        metrics = list(self._metrics)  # ours only when all has succeeded: what raises is done again from the beginning
-        offsets: list[int] = []
-        cells: list[int] = []
-        buckets: list[Buckets] = []
+        gone = self._retired_before(stored)
+        new: list[_NewSeries] = []
         at = 0
-        while at < len(stored):
-            kind, payload, size = _catalogue_record(self.segment.name, stored, at)
-            if kind == layout.KIND_METRIC:
-                metrics.append(self._state.define(_metric(self.segment.name, payload)))
-            elif kind == layout.KIND_SERIES:
-                offset, bounds = self._place(payload, metrics)
-                offsets.append(offset)
-                cells.append(self._learned + at + layout.CATALOGUE_RECORD.size)
-                buckets.append(bounds)
+        try:
+            while at < len(stored):
+                kind, flags, payload, size = _catalogue_record(self.segment.name, stored, at)
+                if kind == layout.KIND_METRIC:
+                    self._metrics.append(self._state.define(self._metric(payload)))
+                elif kind == layout.KIND_SERIES:
+                    retired = flags & layout.FLAG_RETIRED or len(self._series) + len(new) in gone
+                    number, bounds = (-1, NO_BUCKETS) if retired else self._place(payload)
+                    new.append(_NewSeries(number, self._learned + at + layout.CATALOGUE_RECORD.size, bounds))
+                elif kind == layout.KIND_RETIRE and self._learned + at >= self._settled:
+                    self._add(new)
+                    if not self._retire(payload, self._learned + at, self._learned + len(stored)):
+                        break
+                at += size
+        finally:  # what raises, for want of memory, is tried again from where it came to
+            self._add(new)
+            self._learned += at
+            self._agent.set_learned(self.number, self._learned)
+
+    def _add(self, new: "list[_NewSeries]") -> None:
+        """Let records of further series count; `new` is empty then."""
+        if not new:
+            return
+        self._ensure_folds(len(self._series) + len(new))
+        offsets = [self._offset(series.number) for series in new]
+        self._agent.set_targets(self.number, offsets, [one.cell for one in new], [one.buckets for one in new])
+        self._series += [one.number for one in new]
+        new.clear()
+
+    # ---- retirements ----
+
+    def _retired_before(self, stored: bytes) -> set[int]:
+        """Numbers of the series that an earlier reader let go of already."""
+        gone = set()
+        at = 0
+        while at < min(len(stored), self._settled - self._learned):
+            kind, _, payload, size = _catalogue_record(self.segment.name, stored, at)
+            if kind == layout.KIND_RETIRE:
+                gone.add(_retired_number(payload))
             at += size
-        self._ensure_folds(self._series + len(offsets))
-        if offsets:
-            self._agent.set_targets(self.number, offsets, cells, buckets)
-        self._metrics = metrics
-        self._learned += at
-        self._series += len(offsets)
-        self._agent.set_learned(self.number, self._learned)
+        return gone
+
+    def _retire(self, payload: bytes, begin: int, end: int) -> bool:
+        """Let go of a series; False if records that were emitted before are not drained yet.
+
+        begin: of the record in the catalogue. end: of the catalogue, as far as it is known.
+        """
+        number = _retired_number(payload)
+        if number >= len(self._series):
+            raise SegmentError(f"{self.segment.name}: series {number} is retired, of {len(self._series)}")
+        if self._series[number] < 0:
+            return True
+        until, position = self._retiring
+        if begin >= until:
+            self._retiring = until, position = end, self._agent.written(self.number)
+        if not self._agent.is_drained(self.number, position):
+            return False
+        self._agent.remove_target(self.number, number)
+        self._state.lives.remove(self._series[number])
+        self._series[number] = -1
+        place = self._state.place(SLOTS, self.slot) + field_offset(SLOT, "settled")
+        self._state.mapping.store(place, (begin + layout.CATALOGUE_RECORD.size + layout.RETIRE.size) * TWICE)
+        return True
 
     def _ensure_folds(self, count: int) -> None:
         """Without memory for them records are counted all the same, and cells wait until there is."""
@@ -104,14 +152,20 @@ class Attachment:
         except StateError as error:
             self._state.warn_once("folds", f"steps that meet a full ring stay in their cells: {error}")
 
-    def _place(self, payload: bytes, metrics: list[int | None]) -> tuple[int, Buckets]:
-        """(offset of the series in the state or -1, bounds) for a series record."""
+    def _metric(self, stored: bytes) -> Metric:
+        try:
+            return _short_metric(stored) if len(stored) <= SHORT else Metric.from_json(stored)
+        except Exception as error:  # whatever a stored definition of other types leads to
+            raise SegmentError(f"{self.segment.name}: a metric that cannot be: {error}") from error
+
+    def _place(self, payload: bytes) -> tuple[int, Buckets]:
+        """(number of the series in the state or -1, bounds) for a series record."""
         begin = layout.CELL_SIZE
         number, count = layout.SERIES_METRIC.unpack_from(payload, begin)
         labels = decode_labels(payload[begin + layout.SERIES_METRIC.size :], count)
-        if number >= len(metrics):
-            raise SegmentError(f"{self.segment.name}: a series of metric {number}, of {len(metrics)}")
-        metric = metrics[number]
+        if number >= len(self._metrics):
+            raise SegmentError(f"{self.segment.name}: a series of metric {number}, of {len(self._metrics)}")
+        metric = self._metrics[number]
         if metric is None:
             return -1, NO_BUCKETS
         if len(labels) != len(self._state.metrics[metric].labels):
@@ -123,41 +177,62 @@ class Attachment:
         series = self._state.series_number(metric, key)
         if metric not in self._buckets:
             self._buckets[metric] = Buckets(self._state.metrics[metric].buckets)
-        return self._offset(series), self._buckets[metric]
+        if series >= 0:
+            self._state.lives.use(series)
+        return series, self._buckets[metric]
 
     def _offset(self, series: int) -> int:
         return self._state.place(SERIES_TABLE, series) if series >= 0 else -1
 
     def _was_read(self) -> bool:
-        """Whether a reader has ever had the segment before; says so to the next one."""
-        at = self.segment.header.reader_offset + layout.READER_SEEN
-        seen = bool(self.segment.mapping.load(at))
-        self.segment.mapping.store(at, 1)
-        return seen
+        """Whether a reader has ever had the segment before."""
+        return bool(self.segment.mapping.load(self.segment.header.reader_offset + layout.READER_SEEN))
+
+    def begin(self) -> None:
+        """It is set up: from here on all of the segment goes into the slot, whichever reader takes it."""
+        self._state.set_slot_status(self.slot, SLOT_LIVE)
+        # Not before: a reader that finds this and no slot takes what cells hold for that of a state which was removed.
+        self.segment.mapping.store(self.segment.header.reader_offset + layout.READER_SEEN, 1)
+
+    def end(self) -> None:
+        """Its producer has ended, and all of it is in the state."""
+        for number in self._series if self._plan is None else self._plan.used:
+            if number >= 0:
+                self._state.lives.leave(number)
 
     def release(self) -> None:
         """Say in the segment that no reader has it any more."""
         self.segment.mapping.store(self.segment.header.reader_offset + layout.READER_ROLE, layout.ROLE_NOBODY)
 
 
-def _catalogue_record(name: str, stored: bytes, at: int) -> tuple[int, bytes, int]:
-    """(kind, payload, whole size) of the record at a place."""
+@dataclass(frozen=True, slots=True)
+class _NewSeries:
+    """A series of the segment's catalogue: number in the state, offset of its cell, bounds of its metric."""
+
+    number: int
+    cell: int
+    buckets: Buckets
+
+
+def _retired_number(payload: bytes) -> int:
+    return int(layout.RETIRE.unpack_from(payload)[0])
+
+
+def _catalogue_record(name: str, stored: bytes, at: int) -> tuple[int, int, bytes, int]:
+    """(kind, flags, payload, whole size) of the record at a place."""
     head = layout.CATALOGUE_RECORD.size
     if at + head > len(stored):
         raise SegmentError(f"{name}: the catalogue ends in the middle of a record")
-    kind, _, length = layout.CATALOGUE_RECORD.unpack_from(stored, at)
-    least = layout.CELL_SIZE + layout.SERIES_METRIC.size if kind == layout.KIND_SERIES else 0
+    kind, flags, length = layout.CATALOGUE_RECORD.unpack_from(stored, at)
+    least = LEAST_PAYLOAD.get(kind, 0)
     if length % 8 or not least <= length <= len(stored) - at - head:
         raise SegmentError(f"{name}: a catalogue record of {length:,} bytes in {len(stored) - at - head:,}")
     payload = stored[at + head : at + head + length]
-    return kind, payload.rstrip(b"\0") if kind == layout.KIND_METRIC else payload, head + length
+    return kind, flags, payload.rstrip(b"\0") if kind == layout.KIND_METRIC else payload, head + length
 
 
-def _metric(name: str, stored: bytes) -> Metric:
-    try:
-        return Metric.from_json(stored)
-    except Exception as error:  # whatever a stored definition of other types leads to
-        raise SegmentError(f"{name}: a metric that cannot be: {error}") from error
+_short_metric = lru_cache(maxsize=1024)(Metric.from_json)  # producers that come and go bring the same ones
+SHORT = 2048  # bytes; nobody fills our memory with definitions
 
 
 class RecordPlan:
@@ -190,6 +265,7 @@ class RecordPlan:
         self._time_offset = fields[times[0]][1] if times else -1
         unit = schema.roles[times[0]].unit if times else None
         self._time_ns = round(SECONDS_PER[unit or "ns"] * 1e9)
+        self.used: list[int] = []  # numbers of the series that its groups have
         self._folds = 0
         self._known_folds: dict[int, int] = {}  # number of the series → index of its fold
 
@@ -221,6 +297,10 @@ class RecordPlan:
                 if folds[column] < 0:  # without a last value of its own it would count everything again
                     series[column] = -1
         offsets = [self._state.place(SERIES_TABLE, at) if at >= 0 else -1 for at in series]
+        for at in series:
+            if at >= 0:
+                self.used.append(at)
+                self._state.lives.use(at)
         agent.add_group(number, key, offsets, folds)
 
     def _fold(self, slot: int, series: int, labels: tuple[str, ...]) -> int:

@@ -54,7 +54,7 @@ class Discovery:
         self._modified_ns = -1
 
     def put_aside(self, name: str, why: str) -> None:
-        """Remember a segment that is not drained; why: foreign or quarantined."""
+        """Remember a segment that is not drained; why: foreign, quarantined or retired."""
         self._aside[name] = why
 
     def aside(self, why: str) -> int:

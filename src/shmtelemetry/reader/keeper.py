@@ -7,7 +7,7 @@ import logging
 import os
 
 from .. import layout
-from ..aggregate.series import SLOT_ENDED, SLOTS
+from ..aggregate.series import SLOT_ASIDE, SLOT_ENDED, SLOTS
 from ..aggregate.state import State
 from ..errors import ReaderBusyError, SegmentError, StateError
 from ..segment import DIRECTORY, Segment, attach, header_uuid, segment_names
@@ -21,10 +21,7 @@ ROOM = 128 * 1024  # bytes of the state that are kept free, so that the loop sel
 
 
 class Keeper:
-    """What of a reader needs Python. One thread at a time may call it, but for `look_now` and `rounds`.
-
-    rounds: that have ended so far.
-    """
+    """What of a reader needs Python. One thread at a time may call it."""
 
     def __init__(self, namespace: str, state: State, agent: Agent) -> None:
         self._state, self._agent = state, agent
@@ -32,7 +29,6 @@ class Keeper:
         self._attachments: dict[int, Attachment] = {}  # by number of the ring
         self._served = -1  # Agent.wanted when everything that rings wanted was done
         self._checked = 0
-        self.rounds = 0
         self._fold_orphans(namespace)
 
     def _fold_orphans(self, namespace: str) -> None:
@@ -59,7 +55,6 @@ class Keeper:
         self._show_aside()
         if self._state.get("size") - self._state.get("allocated") < ROOM:
             self._grow()
-        self.rounds += 1
 
     def serve(self) -> bool:
         """Do what rings wait for; returns whether any of them can go on now."""
@@ -73,14 +68,15 @@ class Keeper:
         self._checked = 0
         self.check(self._agent.count)
 
-    def check(self, count: int) -> None:
-        """Find the dead among the producers of the next `count` rings."""
+    def check(self, count: int, quiet: int = 0) -> None:
+        """Find the dead among the producers of the next `count` rings, and of at most `quiet` that fell quiet."""
         if self._checked >= self._agent.count:
             self._checked = 0
-        for number in self._agent.suspects(self._checked, count):
+        for number in self._agent.suspects(self._checked, count) + self._agent.quiet_suspects(quiet):
             if not self._attachments[number].segment.alive():
                 self._agent.end(number)
         self._checked += count
+        self._state.lives.expire()
 
     def settled(self) -> bool:
         """Whether all that are left are alive."""
@@ -111,7 +107,8 @@ class Keeper:
         self._show_aside()
 
     def _show_aside(self) -> None:
-        self._state.set_figures(self._discovery.aside("foreign"), self._discovery.aside("quarantined"))
+        aside = self._discovery.aside
+        self._state.set_figures(aside("foreign"), aside("quarantined"), aside("retired"))
 
     def _attach(self, name: str, segment: Segment) -> None:
         uuid = segment.header.uuid
@@ -133,6 +130,7 @@ class Keeper:
             self._quarantine(name, error)
             segment.close()
             return
+        attachment.begin()
         self._attachments[attachment.number] = attachment
         self._agent.start(attachment.number)
 
@@ -146,6 +144,7 @@ class Keeper:
                 self._learn_rest(attachment)
                 self._agent.fold(number)
             elif status == Status.ENDED:
+                attachment.end()
                 self._remove(attachment.segment)
                 self._forget(number)
             else:
@@ -159,6 +158,8 @@ class Keeper:
             return False
         except Exception as error:
             self._quarantine(attachment.segment.name, error)
+            self._state.set_slot_status(attachment.slot, SLOT_ASIDE)
+            attachment.end()
             self._forget(number)
         return True
 

@@ -1,35 +1,25 @@
-"""Reader: the role that drains a namespace.
-
-Two threads: the agent's loop drains rings and applies records without the GIL; the keeper finds segments, gives series
-their places, and ends what is dead. A ring that needs the keeper waits for it alone, all others go on.
-"""
+"""Reader: drains a namespace, or looks on while another process does."""
 
 import contextlib
 import logging
 import os
 import select
 import threading
-import time
 from types import TracebackType
 from typing import Self
 
-from ..aggregate._kernels import Buckets
-from ..aggregate.outside import read_view
-from ..aggregate.series import SERIES_TABLE
+from ..aggregate.outside import Published
 from ..aggregate.snapshot import Snapshot
-from ..aggregate.state import State, make_state, state_path
-from ..aggregate.view import View
+from ..aggregate.state import GAUGE_TTL, state_path
+from ..errors import ReaderBusyError, ShmtelError
 from ..segment import DIRECTORY, check_name
-from ._agent import Agent
-from .control import Control
-from .keeper import Keeper
+from .control import Membership, ask
+from .role import LONGEST_SLEEP, Role
 
 logger = logging.getLogger("shmtelemetry")
 
-LONGEST_SLEEP = 0.004  # seconds; at most 1 ms of it while anything was active in the last second
-KEEPER_PERIOD = 0.1
-CHECKS = 10  # rings whose locks are tried in one period; a ring that was closed is noticed by the loop
-TURNING = 2.0  # seconds without a turn after which the loop is not healthy
+SCRAPE_WAIT = 0.05  # seconds that a scrape waits at most for what was published before it
+WATCH = 1.0  # seconds between two attempts to take the role; the holder's death is noticed at once
 
 
 def read_state(namespace: str = "default") -> Snapshot:
@@ -38,179 +28,194 @@ def read_state(namespace: str = "default") -> Snapshot:
     Raises StateError where there is no state.
     """
     check_name("namespace", namespace)
-    return read_view(namespace, state_path(DIRECTORY, namespace, os.geteuid()))
+    published = Published(namespace, state_path(DIRECTORY, namespace, os.geteuid()))
+    try:
+        return published.snapshot()
+    finally:
+        published.close()
 
 
 class Reader:
-    """Drains all rings of a namespace into its state.
+    """Drains all rings of a namespace into its state. One process at a time has that role.
 
-    ephemeral: remove the state at the end, else the next reader goes on with the totals. interval: longest sleep
-    between turns in seconds, by default 1 ms with traffic and 4 ms without. One reader a namespace and user: raises
-    ReaderBusyError naming the other's pid, StateError for a state that cannot be used.
+    standby: share the role with other processes that have such a reader. `start` takes it if it is free, and takes it
+    over when its holder ends; until then this reader shows what the holder publishes. Otherwise the role is taken now:
+    raises ReaderBusyError naming the pid of the process that has it, StateError for a state that cannot be used.
+
+    ephemeral: remove the state at the end, else the next reader goes on with the totals; with standby, the last of the
+    processes that share it removes it. interval: longest sleep between turns in seconds, by default 1 ms with traffic
+    and 4 ms without. gauge_ttl: seconds until a gauge expires that no living producer has, math.inf for never.
     """
 
-    def __init__(self, namespace: str = "default", *, ephemeral: bool = False, interval: float | None = None) -> None:
-        self.namespace, self.ephemeral = check_name("namespace", namespace), ephemeral
+    def __init__(
+        self,
+        namespace: str = "default",
+        *,
+        standby: bool = False,
+        ephemeral: bool = False,
+        interval: float | None = None,
+        gauge_ttl: float = GAUGE_TTL,
+    ) -> None:
+        self.namespace, self.ephemeral, self.standby = check_name("namespace", namespace), ephemeral, standby
         if interval is not None and not 0 < interval < 1:
             raise ValueError(f"interval {interval!r}: expected more than 0 and less than 1 second")
+        if not gauge_ttl >= 0:
+            raise ValueError(f"gauge_ttl {gauge_ttl!r}: expected 0 or more seconds")
+        self._settings = interval or LONGEST_SLEEP, gauge_ttl
+        self._path = state_path(DIRECTORY, namespace, os.geteuid())
         self._pid, self._closed = os.getpid(), False
-        self._control = Control(namespace)
-        try:
-            self._open(namespace, interval or LONGEST_SLEEP)
-        except BaseException:
-            self._control.close()
-            raise
-
-    def _open(self, namespace: str, interval: float) -> None:
-        path = state_path(DIRECTORY, namespace, os.geteuid())
-        make_state(path)
-        self._control.hold(path, namespace)
-        self._state = State(namespace, path)
-        self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._agent = Agent(self._state.store, self._eventfd, int(interval * 1e9))
-        lag = self._state.place(SERIES_TABLE, self._state.lag)
-        self._agent.set_lag(lag, Buckets(self._state.metrics[0].buckets))
-        self._keeper = Keeper(namespace, self._state, self._agent)
-        self._view, self._view_lock = View(namespace, self._state.mapping), threading.Lock()
-        self._keeping = threading.Lock()
-        self._threads: list[threading.Thread] = []
-        self._stopping = False
-        self._wakeful = select.poll()  # select.select refuses descriptors from 1024 on
-        self._wakeful.register(self._eventfd, select.POLLIN)
         self._drained = 0
+        self._published: Published | None = None
+        self._membership: Membership | None = None
+        self._watcher: threading.Thread | None = None
+        self._lock = threading.RLock()  # of what changes when the role is taken
+        self._role = None if standby else Role(namespace, *self._settings)
 
     # ---- turns ----
 
     def poll(self) -> int:
         """One turn: takes what is published now from every ring of the namespace; returns how many records.
 
-        Not while the loop runs: RuntimeError; ValueError after `close`.
+        Not while the loop runs: RuntimeError; ValueError after `close`. With standby, 0 where another has the role.
         """
         self._check_open()
-        if self._threads:
+        role = self._role or self._take()
+        if role is None:
+            return 0
+        if role.runs:
             raise RuntimeError("the reader's loop is running: use catch_up()")
-        with self._keeping:
-            return self._take()
-
-    def _take(self) -> int:
-        self._keeper.look_now()
-        self._keeper.attend()
-        self._keeper.check_all()
-        self._agent.calibrate()
-        drained = self._agent.poll()
-        while self._keeper.serve():
-            drained += self._agent.poll()
-        self._agent.look()
-        return int(drained)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ValueError(f"the reader of namespace {self.namespace} is closed")
+        return role.poll()
 
     def start(self) -> None:
-        """Run the loop in threads of their own until `stop`. ValueError after `close`."""
+        """Run the loop in threads of their own until `stop`; with standby, as soon as the role is free."""
         self._check_open()
-        if self._threads:
-            return
-        self._stopping = False
-        self._agent.resume()
-        self._threads = [
-            threading.Thread(target=self._agent.run, name="shmtel-loop", daemon=True),
-            threading.Thread(target=self._keep, name="shmtel-keeper", daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def _keep(self) -> None:
-        calibrated = checked = time.monotonic()
-        while not self._stopping:
-            try:
-                with self._keeping:
-                    self._keeper.attend()
-                    if time.monotonic() - checked >= KEEPER_PERIOD:
-                        self._keeper.check(CHECKS)
-                        checked = time.monotonic()
-                now = time.monotonic()
-                if now - calibrated >= 1.0:
-                    self._agent.calibrate()
-                    calibrated = now
-            except Exception:
-                logger.exception("the reader goes on after an error")
-                time.sleep(KEEPER_PERIOD)
-            self._wakeful.poll(KEEPER_PERIOD * 1000)
-            with contextlib.suppress(BlockingIOError):
-                os.eventfd_read(self._eventfd)
+        role = self._role or self._take()
+        if role is not None:
+            role.start()
+        elif self._watcher is None:
+            self._stopped = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            self._watcher = threading.Thread(target=self._watch, name="shmtel-standby", daemon=True)
+            self._watcher.start()
 
     def stop(self) -> None:
         """End the loop; what is published is taken first."""
-        if not self._threads:
-            return
-        self._stopping = True
-        self._agent.stop()
-        self._wake()
-        for thread in self._threads:
-            thread.join()
-        self._threads = []
-        self.poll()
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            os.eventfd_write(self._stopped, 1)
+            watcher.join()
+            os.close(self._stopped)
+        if self._role is not None:
+            self._role.stop()
 
-    def _wake(self) -> None:
-        os.eventfd_write(self._eventfd, 1)
-
-    def catch_up(self, timeout: float = 0.05) -> bool:
+    def catch_up(self, timeout: float = SCRAPE_WAIT) -> bool:
         """Wait until everything that was published before this call is in the state; False if time ran out."""
-        if not self._threads:
-            self.poll()
-            return True
-        deadline = time.monotonic() + timeout
-        self._keeper.look_now()
-        rounds = self._keeper.rounds + 2  # the next to end may have begun before the call; the one after it has not
-        published = None
-        while published is None or (published := self._agent.behind(published)):
-            if published is None and self._keeper.rounds >= rounds:
-                published = self._agent.published()
-                continue
-            if time.monotonic() >= deadline:
-                return False
-            self._agent.ask()
-            self._wake()
-            time.sleep(0.0005)
-        return True
+        self._check_open()
+        role = self._role
+        if role is None:
+            served = ask(self.namespace, timeout)
+            if served is not None:
+                return served
+            role = self._take()  # its holder has ended
+            if role is None:
+                return bool(ask(self.namespace, timeout))
+            if self._watcher is not None:
+                role.start()
+        return role.catch_up(timeout)
 
     def settle(self, timeout: float = 10.0) -> bool:
-        """Wait until every ended producer is drained and its segment unlinked; False if time ran out."""
-        deadline = time.monotonic() + timeout
-        while True:
-            self.catch_up(max(0.0, deadline - time.monotonic()))
-            if self._keeping.acquire(timeout=max(0.0, deadline - time.monotonic())):
+        """Wait until every ended producer is drained and its segment unlinked; False if time ran out.
+
+        Only by the reader that has the role: RuntimeError otherwise.
+        """
+        self._check_open()
+        if self._role is None:
+            raise RuntimeError(f"another process reads namespace {self.namespace}")
+        return self._role.settle(timeout)
+
+    # ---- the role ----
+
+    @property
+    def holds(self) -> bool:
+        """Whether this reader has the role."""
+        return self._role is not None
+
+    def _take(self) -> Role | None:
+        """The role, taken now; None if another process has it."""
+        with self._lock:
+            if self._role is None and not self._closed:
                 try:
-                    if self._keeper.settled():
-                        return True
-                finally:
-                    self._keeping.release()
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.005)
+                    self._role = Role(self.namespace, *self._settings)
+                except ReaderBusyError as busy:
+                    self._holder = busy.pid
+            self._join()
+            return self._role
+
+    def _join(self) -> None:
+        if self.standby and self.ephemeral and self._membership is None:
+            with contextlib.suppress(FileNotFoundError):  # its holder is about to make the state
+                self._membership = Membership(self._path)
+
+    def _watch(self) -> None:
+        """Take the role when its holder ends."""
+        role = None
+        while role is None:
+            if self._waited_for_holder():
+                return
+            try:
+                role = self._take()
+            except (ShmtelError, OSError) as error:
+                logger.warning("namespace %s cannot be read: %s", self.namespace, error)
+                return
+        role.start()
+
+    def _waited_for_holder(self) -> bool:
+        """Wait until the role may be free; True if this reader is stopped."""
+        ends = select.poll()
+        ends.register(self._stopped, select.POLLIN)
+        pidfd = None
+        with contextlib.suppress(OSError):  # a pid of another namespace, or none: try again after a while
+            pidfd = os.pidfd_open(self._holder)
+            ends.register(pidfd, select.POLLIN)
+        try:
+            return any(fd == self._stopped for fd, _ in ends.poll(WATCH * 1000))
+        finally:
+            if pidfd is not None:
+                os.close(pidfd)
 
     # ---- looks ----
 
     def snapshot(self, distributions: bool = True) -> Snapshot:
         """A consistent copy of the state; never delays the loop.
 
-        distributions: with what Snapshot.histogram reads; text expositions do without, and are faster.
+        distributions: with what Snapshot.histogram reads; text expositions do without, and are faster. Raises
+        StateError where another process has the role and its state cannot be read.
         """
-        with self._view_lock:
-            self._check_open()
-            return self._view.snapshot(distributions)
+        self._check_open()
+        role = self._role
+        if role is not None:
+            return role.snapshot(distributions)
+        with self._lock:
+            if self._published is None:
+                self._published = Published(self.namespace, self._path)
+            return self._published.snapshot(distributions)
+
+    def scrape(self, distributions: bool = False) -> Snapshot:
+        """What exporters show: a snapshot in which everything is that was published before the call.
+
+        Waits 50 ms for that at most.
+        """
+        self.catch_up(SCRAPE_WAIT)
+        return self.snapshot(distributions)
 
     @property
     def records(self) -> int:
         """Records that this reader has drained."""
-        return self._drained if self._closed else int(self._agent.records)
+        return self._drained if self._role is None else self._role.records
 
     @property
     def turning(self) -> bool:
         """Whether the loop runs and made a turn in the last two seconds."""
-        return bool(self._threads) and time.time_ns() - self._state.get("turn_ns") < TURNING * 1e9
+        return self._role is not None and self._role.turning
 
     # ---- the end ----
 
@@ -218,25 +223,31 @@ class Reader:
         """Stop, take what is published, and leave the namespace to the next reader."""
         if self._closed or self._pid != os.getpid():  # a forked child has no part in it
             return
+        self._closed = True
         try:
-            if self._threads:
+            if self._watcher is not None:
                 self.stop()
-            else:
-                self.poll()
         finally:
-            self._closed = True
-            with self._keeping, self._view_lock:
+            with self._lock:
                 self._let_go()
 
     def _let_go(self) -> None:
-        self._keeper.release()
-        if self.ephemeral:
-            self._state.unlink()
-        self._drained = int(self._agent.records)
-        del self._agent, self._keeper
-        self._state.close()
-        os.close(self._eventfd)
-        self._control.close()
+        role, self._role = self._role, None
+        if role is not None:
+            try:
+                role.close(remove=self.ephemeral and not self.standby)
+            finally:
+                self._drained = role.records
+        if self._published is not None:
+            self._published.close()
+        if self._membership is not None:
+            self._membership.leave()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError(f"the reader of namespace {self.namespace} is closed")
+        if self._pid != os.getpid():
+            raise ValueError(f"the reader of namespace {self.namespace} belongs to process {self._pid}: make another")
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,220 @@
+"""Role: draining a namespace, for as long as this process holds its lock.
+
+Two threads: the agent's loop drains rings and applies records without the GIL; the keeper finds segments, gives series
+their places, and ends what is dead. A ring that needs the keeper waits for it alone, all others go on.
+"""
+
+import contextlib
+import logging
+import os
+import select
+import threading
+import time
+
+from ..aggregate._kernels import Buckets
+from ..aggregate.series import SERIES_TABLE
+from ..aggregate.snapshot import Snapshot
+from ..aggregate.state import GAUGE_TTL, State, make_state, state_path
+from ..aggregate.view import View
+from ..segment import DIRECTORY
+from ._agent import Agent
+from .control import ASKED, BELL, Control
+from .keeper import Keeper
+
+logger = logging.getLogger("shmtelemetry")
+
+LONGEST_SLEEP = 0.004  # seconds; at most 1 ms of it while anything was active in the last second
+KEEPER_PERIOD = 0.1
+CHECKS = 10  # rings whose locks are tried in one period; a ring that was closed is noticed by the loop
+QUIET_CHECKS = 100  # of those that have just fallen quiet: a producer that was killed is most likely among them
+SCRAPE_CHECKS = 200  # before a scrape, so that it shows who lives
+TURNING = 2.0  # seconds without a turn after which the loop is not healthy
+PATIENCE = 0.05  # seconds for which others who ask are served, as long as they wait
+
+
+class Role:
+    """The namespace's lock, its state, and the loop that drains into it.
+
+    interval: longest sleep in seconds. gauge_ttl: seconds until a gauge expires that no living producer has.
+
+    Raises ReaderBusyError naming the process that has the lock, StateError for a state that cannot be used.
+    """
+
+    def __init__(self, namespace: str, interval: float = LONGEST_SLEEP, gauge_ttl: float = GAUGE_TTL) -> None:
+        self._control = Control(namespace)
+        try:
+            self._open(namespace, interval, gauge_ttl)
+        except BaseException:
+            self._control.close()
+            raise
+
+    def _open(self, namespace: str, interval: float, gauge_ttl: float) -> None:
+        path = state_path(DIRECTORY, namespace, os.geteuid())
+        make_state(path)
+        self._control.hold(path, namespace)
+        self._state = State(namespace, path, gauge_ttl)
+        self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._agent = Agent(self._state.store, self._eventfd, int(interval * 1e9), self._control.mapping, BELL, ASKED)
+        lag = self._state.place(SERIES_TABLE, self._state.lag)
+        self._agent.set_lag(lag, Buckets(self._state.metrics[0].buckets))
+        self._keeper = Keeper(namespace, self._state, self._agent)
+        self._view, self._view_lock = View(namespace, self._state.mapping), threading.Lock()
+        self._keeping = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._stopping = False
+        self._wakeful = select.poll()  # select.select refuses descriptors from 1024 on
+        self._wakeful.register(self._eventfd, select.POLLIN)
+        self._drained = 0  # records, when it was closed
+
+    # ---- turns ----
+
+    @property
+    def runs(self) -> bool:
+        return bool(self._threads)
+
+    def poll(self) -> int:
+        """One turn over every ring; returns how many records. Not while the loop runs."""
+        with self._keeping:
+            self._keeper.look_now()
+            self._keeper.attend()
+            self._keeper.check_all()
+            self._agent.calibrate()
+            drained = self._agent.poll()
+            while self._keeper.serve():
+                drained += self._agent.poll()
+            self._agent.look()
+            return int(drained)
+
+    def start(self) -> None:
+        """Run the loop in threads of their own until `stop`."""
+        if self._threads:
+            return
+        self._stopping = False
+        self._agent.resume()
+        self._threads = [
+            threading.Thread(target=self._agent.run, name="shmtel-loop", daemon=True),
+            threading.Thread(target=self._keep, name="shmtel-keeper", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _keep(self) -> None:
+        calibrated = checked = time.monotonic()
+        while not self._stopping:
+            try:
+                if self._control.is_asked:
+                    self._serve()
+                with self._keeping:
+                    self._keeper.attend()
+                    if time.monotonic() - checked >= KEEPER_PERIOD:
+                        self._keeper.check(CHECKS, QUIET_CHECKS)
+                        checked = time.monotonic()
+                now = time.monotonic()
+                if now - calibrated >= 1.0:
+                    self._agent.calibrate()
+                    calibrated = now
+            except Exception:
+                logger.exception("the reader goes on after an error")
+                time.sleep(KEEPER_PERIOD)
+            self._wakeful.poll(KEEPER_PERIOD * 1000)
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._eventfd)
+
+    def _serve(self) -> None:
+        """Take what others wait for."""
+        began = time.monotonic_ns()
+        self.catch_up(PATIENCE)
+        self._control.serve(began)  # also if something holds it up: who asked has waited for as long as it would
+
+    def stop(self) -> None:
+        """End the loop; what is published is taken first."""
+        if not self._threads:
+            return
+        self._stopping = True
+        self._agent.stop()
+        os.eventfd_write(self._eventfd, 1)
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+        self.poll()
+
+    def catch_up(self, timeout: float) -> bool:
+        """Wait until everything that was published before this call is in the state; False if time ran out."""
+        if not self._threads:
+            self.poll()
+            return True
+        deadline = time.monotonic() + timeout
+        if not self._attend(deadline, look=True):
+            return False
+        published = self._agent.published()
+        while (published := self._agent.behind(published)) or self._agent.ending():
+            if time.monotonic() >= deadline:
+                return False
+            self._agent.await_turn(max(0.0, deadline - time.monotonic()))
+            if not self._attend(deadline):
+                return False
+        return True
+
+    def _attend(self, deadline: float, look: bool = False) -> bool:
+        """The keeper's work, done here; False if somebody else is at it for too long."""
+        if not self._keeping.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            return False
+        try:
+            if look:
+                self._keeper.look_now()
+                self._keeper.check(SCRAPE_CHECKS)
+            self._keeper.attend()
+        finally:
+            self._keeping.release()
+        return True
+
+    def settle(self, timeout: float) -> bool:
+        """Wait until every ended producer is drained and its segment unlinked; False if time ran out."""
+        deadline = time.monotonic() + timeout
+        while True:
+            self.catch_up(max(0.0, deadline - time.monotonic()))
+            if self._keeping.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                try:
+                    if self._keeper.settled():
+                        return True
+                finally:
+                    self._keeping.release()
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.005)
+
+    # ---- looks ----
+
+    def snapshot(self, distributions: bool) -> Snapshot:
+        with self._view_lock:
+            return self._view.snapshot(distributions)
+
+    @property
+    def records(self) -> int:
+        """Records drained so far."""
+        return int(self._agent.records) if hasattr(self, "_agent") else self._drained
+
+    @property
+    def turning(self) -> bool:
+        """Whether the loop runs and made a turn in the last two seconds."""
+        return bool(self._threads) and time.time_ns() - self._state.get("turn_ns") < TURNING * 1e9
+
+    # ---- the end ----
+
+    def close(self, remove: bool = False) -> None:
+        """Stop, take what is published, and leave the namespace to the next reader. remove: without the state."""
+        try:
+            if self._threads:
+                self.stop()
+            else:
+                self.poll()
+        finally:
+            with self._keeping, self._view_lock:
+                self._keeper.release()
+                if remove:
+                    self._state.unlink()
+                self._drained = self.records
+                del self._agent, self._keeper
+                self._state.close()
+                os.close(self._eventfd)
+                self._control.close()
