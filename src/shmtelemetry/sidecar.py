@@ -12,8 +12,8 @@ from .reader import Reader
 class Sidecar:
     """Drains a namespace and serves it on the web, from `with` to its end.
 
-    listen: HOST:PORT, port 0 for a free one; a host that others reach needs `insecure`. ephemeral, interval:
-    as Reader has them. Raises what Reader and MetricsServer raise; nothing is left open then.
+    listen: HOST:PORT, port 0 for a free one; a host that others reach needs `insecure`. ephemeral, interval,
+    reset_state: as Reader has them. Raises what Reader and MetricsServer raise; nothing is left open then.
     """
 
     def __init__(
@@ -23,10 +23,12 @@ class Sidecar:
         ephemeral: bool = False,
         interval: float | None = None,
         insecure: bool = False,
+        reset_state: bool = False,
     ) -> None:
         parse_listen(listen, insecure)  # before the reader changes anything
         with ExitStack() as stack:
-            self.reader = stack.enter_context(Reader(namespace, ephemeral=ephemeral, interval=interval))
+            reader = Reader(namespace, ephemeral=ephemeral, interval=interval, reset_state=reset_state)
+            self.reader = stack.enter_context(reader)
             self._server = MetricsServer(listen, self._snapshot, self._health, insecure=insecure)
             stack.callback(self._server.stop)  # before the reader: no request may meet a closed one
             self._stack = stack.pop_all()

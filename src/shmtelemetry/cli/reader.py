@@ -31,18 +31,32 @@ from . import options
     help="Forget all totals at the end.",
 )
 @click.option(
+    "--reset-state",
+    is_flag=True,
+    help="Start from zero; the state that there is, good or bad, is kept aside, and ls shows it.",
+)
+@click.option(
     "--insecure",
     is_flag=True,
     envvar="SHMTEL_INSECURE",
     show_envvar=True,
     help="Let --listen be an address that others can reach, without any protection.",
 )
-def command(namespace: str, listen: str, interval: float | None, once: bool, ephemeral: bool, insecure: bool) -> None:
+def command(
+    namespace: str,
+    listen: str,
+    interval: float | None,
+    once: bool,
+    ephemeral: bool,
+    reset_state: bool,
+    insecure: bool,
+) -> None:
     """Drain a namespace, and serve what it aggregates for Prometheus.
 
     Serves /metrics, /health, /health/ready and /health/live, and prints where. SIGTERM and SIGINT drain what
     is published, keep the totals for the next reader, and exit 0. There is one reader a namespace: a second
-    one exits 1 and names the pid of the first.
+    one exits 1 and names the pid of the first. A state that is damaged, cut short, of another release or no
+    state at all is left as it is, and the reader exits 1 and says so, unless --reset-state is given.
 
     \b
     Example:
@@ -51,28 +65,30 @@ def command(namespace: str, listen: str, interval: float | None, once: bool, eph
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     if once:
-        _print_once(namespace, ephemeral, interval)
+        _print_once(namespace, ephemeral, interval, reset_state)
     else:
-        _serve(namespace, listen, ephemeral, interval, insecure)
+        _serve(namespace, listen, ephemeral, interval, reset_state, insecure)
 
 
-def _print_once(namespace: str, ephemeral: bool, interval: float | None) -> None:
+def _print_once(namespace: str, ephemeral: bool, interval: float | None, reset_state: bool) -> None:
     from ..exporters.prometheus import expose
     from ..reader import Reader
 
     with options.wrong_use():
-        reader = Reader(namespace, ephemeral=ephemeral, interval=interval)
+        reader = Reader(namespace, ephemeral=ephemeral, interval=interval, reset_state=reset_state)
     with reader:
         reader.poll()
         click.echo(expose(reader.snapshot(distributions=False)), nl=False)
 
 
-def _serve(namespace: str, listen: str, ephemeral: bool, interval: float | None, insecure: bool) -> None:
+def _serve(
+    namespace: str, listen: str, ephemeral: bool, interval: float | None, reset_state: bool, insecure: bool
+) -> None:
     from ..sidecar import Sidecar
 
     with ending_signals() as signals:
         with options.wrong_use():
-            sidecar = Sidecar(namespace, listen, ephemeral, interval, insecure)
+            sidecar = Sidecar(namespace, listen, ephemeral, interval, insecure, reset_state)
         with sidecar:
             click.echo(f"listening on {sidecar.url}")
             os.read(signals, 1)

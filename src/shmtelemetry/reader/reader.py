@@ -45,6 +45,7 @@ class Reader:
     ephemeral: remove the state at the end, else the next reader goes on with the totals; with standby, the last of the
     processes that share it removes it. interval: longest sleep between turns in seconds, by default 1 ms with traffic
     and 4 ms without. gauge_ttl: seconds until a gauge expires that no living producer has, math.inf for never.
+    reset_state: begin from zero; the state that there is, good or bad, is kept aside under another name.
     """
 
     def __init__(
@@ -55,12 +56,15 @@ class Reader:
         ephemeral: bool = False,
         interval: float | None = None,
         gauge_ttl: float = GAUGE_TTL,
+        reset_state: bool = False,
     ) -> None:
         self.namespace, self.ephemeral, self.standby = check_name("namespace", namespace), ephemeral, standby
         if interval is not None and not 0 < interval < 1:
             raise ValueError(f"interval {interval!r}: expected more than 0 and less than 1 second")
         if not gauge_ttl >= 0:
             raise ValueError(f"gauge_ttl {gauge_ttl!r}: expected 0 or more seconds")
+        if reset_state and standby:
+            raise ValueError("reset_state and standby: a reader that may have to wait for the role cannot reset its state")
         self._settings = interval or LONGEST_SLEEP, gauge_ttl
         self._path = state_path(DIRECTORY, namespace, os.geteuid())
         self._pid, self._closed = os.getpid(), False
@@ -69,7 +73,7 @@ class Reader:
         self._membership: Membership | None = None
         self._watcher: threading.Thread | None = None
         self._lock = threading.RLock()  # of what changes when the role is taken
-        self._role = None if standby else Role(namespace, *self._settings)
+        self._role = None if standby else Role(namespace, *self._settings, reset_state=reset_state)
 
     # ---- turns ----
 

@@ -10,8 +10,10 @@ import os
 import select
 import threading
 import time
+from pathlib import Path
 
 from ..aggregate._kernels import Buckets
+from ..aggregate.aside import keep_aside
 from ..aggregate.series import SERIES_TABLE
 from ..aggregate.snapshot import Snapshot
 from ..aggregate.state import GAUGE_TTL, State, make_state, state_path
@@ -36,17 +38,33 @@ class Role:
     """The namespace's lock, its state, and the loop that drains into it.
 
     interval: longest sleep in seconds. gauge_ttl: seconds until a gauge expires that no living producer has.
+    reset_state: begin from zero; what there was is kept aside.
 
     Raises ReaderBusyError naming the process that has the lock, StateError for a state that cannot be used.
     """
 
-    def __init__(self, namespace: str, interval: float = LONGEST_SLEEP, gauge_ttl: float = GAUGE_TTL) -> None:
+    def __init__(
+        self,
+        namespace: str,
+        interval: float = LONGEST_SLEEP,
+        gauge_ttl: float = GAUGE_TTL,
+        reset_state: bool = False,
+    ) -> None:
         self._control = Control(namespace)
         try:
+            if reset_state:
+                self._reset(state_path(DIRECTORY, namespace, os.geteuid()), namespace)
             self._open(namespace, interval, gauge_ttl)
         except BaseException:
             self._control.close()
             raise
+
+    def _reset(self, path: Path, namespace: str) -> None:
+        """Keep the state aside, unless a reader whose own lock somebody removed still writes it."""
+        if os.path.lexists(path):
+            if path.is_file() and not path.is_symlink():
+                self._control.hold(path, namespace)
+            logger.warning("the state of namespace %s is kept aside as %s", namespace, keep_aside(path))
 
     def _open(self, namespace: str, interval: float, gauge_ttl: float) -> None:
         path = state_path(DIRECTORY, namespace, os.geteuid())
