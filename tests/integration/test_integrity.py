@@ -1,52 +1,79 @@
-"""A state in which a bit has changed is refused, or the bit does not matter: which it is, is said here for each place."""
+"""A state in which a bit has changed is refused, or the bit does not matter: which it is, is said for each place."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
-import numpy as np
 import pytest
 
-from shmtelemetry import Reader, Telemetry
-from shmtelemetry.aggregate import series as layout
-from shmtelemetry.aggregate.check import check_header, checked_view
-from shmtelemetry.aggregate.series import HEADER, NAME, SERIES, SLOT, Table, field_offset
-from shmtelemetry.aggregate.view import View
-from shmtelemetry.errors import StateError
-from tests.exactness import Witness, witness
+from shmtelemetry import Reader
+from tests.exactness import witness
+from tests.flips import LEGAL, Flips
 from tests.processes import in_child
 from tests.reading import state_of
 
-Place = tuple[int, int]  # offset, length in bytes
-
-FIGURES = ("retired", "overflowed", "foreign", "quarantined", "turn_ns", "reader_pid", "invalid_metrics")
-NOTED = (  # a producer's own figures: the next look at its segment takes them again; and what did not fit a metric
-    "write_position", "claimed_position", "coalesced", "dropped_full", "dropped_timeout", "dropped_no_ring", "rejected",
-    "overwritten", "invalid", "mark", "reserved",
-)  # fmt: skip
-EXTREMES = ("minimum", "maximum", "value")  # of a histogram, whose buckets tell them to within a bucket or an octave
-
 
 @contextmanager
-def killed(namespace: str) -> Iterator[Path]:
-    """What a reader that was killed leaves: all kinds of series, a full ring's cells, an ended producer."""
+def left_behind(namespace: str, killed: bool) -> Iterator[Path]:
+    """The state of a reader that has seen all kinds of series, a full ring's cells and an ended producer."""
+
+    def read() -> None:
+        reader = Reader(namespace)
+        for _ in range(3):
+            made.emit()
+            reader.poll()
+        if killed:
+            os.kill(os.getpid(), signal.SIGKILL)
+        reader.close()
+        os._exit(0)
+
     with witness(namespace) as made:
         made.end_a_producer()
-
-        def read_and_die() -> None:
-            reader = Reader(namespace)
-            for _ in range(3):
-                made.emit()
-                reader.poll()
-            os.kill(os.getpid(), signal.SIGKILL)
-
         pid = os.fork()
         if pid == 0:
-            read_and_die()
+            read()
         os.waitpid(pid, 0)
         yield state_of(namespace)
+
+
+def undetected(path: Path, bits: int, chance: Random) -> tuple[Counter[str], Counter[str]]:
+    """Of how many changed bits of each kind of place, and how many of them were not found; `bits` of each place."""
+    flips = Flips(path)
+    tried, missed = Counter[str](), Counter[str]()
+    for what, first, count in flips.places():
+        for bit in chance.sample(range(count), min(bits, count)):
+            tried[what] += 1
+            missed[what] += not flips.is_found(first + bit)
+    return tried, missed
+
+
+def assert_all_found(path: Path, bits: int, chance: Random) -> None:
+    tried, missed = in_child(lambda: undetected(path, bits, chance))  # which no changed bit may crash
+    assert {what for what, count in missed.items() if count} <= LEGAL
+    assert set(tried) >= LEGAL - {"log.older count"}
+
+
+def test_a_changed_bit_of_a_killed_readers_state_is_found_where_it_matters(namespace: str) -> None:
+    with left_behind(namespace, killed=True) as path:
+        assert_all_found(path, 1, Random())
+
+
+@pytest.mark.stress
+def test_every_changed_bit_of_a_killed_readers_state_is_found_where_it_matters(namespace: str) -> None:
+    with left_behind(namespace, killed=True) as path:
+        assert_all_found(path, 2**20, Random())
+
+
+def test_any_changed_bit_of_a_state_that_was_left_cleanly_is_found(namespace: str) -> None:
+    with left_behind(namespace, killed=False) as path:
+        flips = Flips(path)
+        used = 8 * flips.view.get("allocated")
+        size = 8 * 40, 8 * 48  # what lies beyond the end of what is in use is nobody's
+        for bit in Random().sample(range(used), 300):
+            assert flips.is_found(bit) or size[0] <= bit < size[1], f"bit {bit % 8} of byte {bit // 8}"
