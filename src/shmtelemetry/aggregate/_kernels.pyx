@@ -11,10 +11,11 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from ._state cimport (
-    COMPILER_BARRIER, COUNTER, DIRECTORY_STEP, DONE, GAUGE, HISTOGRAM, NEED_SERIES, NEED_SPACE, PAGE_BUCKETS,
-    SHMTEL_FENCE_RELEASE, SHMTEL_STORE_RELAXED, SHMTEL_STORE_RELEASE, SHMTEL_UNLIKELY, SLOT_ENDED, TOTAL, Batch, Bounds, Column,
-    Core, Fold, Name, Outcome, Series, Slot, Step, Target, allocate, apply_step, begin_change, begin_run, bits_of,
-    commit, end_change, end_run, fold_key, name_check, next_step, offset_of, seal, stage, stage_fold, stage_total,
+    COMMITS, COMPILER_BARRIER, COUNTER, DIRECTORY_STEP, DONE, GAUGE, HISTOGRAM, LOG_OFFSET, LOG_SLOT, NEED_SERIES,
+    NEED_SPACE, PAGE_BUCKETS, SHMTEL_FENCE_RELEASE, SHMTEL_STORE_RELAXED, SHMTEL_STORE_RELEASE, SHMTEL_UNLIKELY,
+    SLOT_ENDED, TOTAL, Batch, Bounds, Column, Core, Fold, Name, Outcome, Series, Slot, Step, Target, allocate,
+    apply_step, begin_change, begin_run, bits_of, commit, end_change, end_run, fold_key, name_check, next_step,
+    offset_of, seal, stage, stage_fold, stage_total,
 )
 
 cdef extern from "shmtelemetry.h" nogil:
@@ -209,23 +210,34 @@ cdef inline uint64_t stage_histogram(Core *core, Step *step, uint64_t count, Ser
     return count
 
 
-cdef inline void apply_observation(Core *core, Series *series, uint64_t *bucket, uint64_t *classic,
-                                   double value) noexcept nogil:
-    """What most records are: a value within the series' extremes. Like stage, seal and apply, but all in registers."""
-    cdef Step *step = next_step(core)
+cdef inline void apply_observation(unsigned char *base, uint64_t serial, Series *series, uint64_t *bucket,
+                                   uint64_t *classic, double value) noexcept nogil:
+    """What most records are: a value within the series' extremes. Like stage, seal and apply, but all in registers.
+
+    base, serial: of the state, and of this step; nothing of Core is read or written.
+    """
+    cdef Step *step = <Step *>(base + LOG_OFFSET + (serial & 1) * LOG_SLOT)
     cdef uint64_t count = bucket[0] + 1, raised = classic[0] + 1, mark = series.mark
     cdef uint64_t total = bits_of(series.value + value)
-    stage(core, step, 0, bucket, count)
-    stage(core, step, 1, classic, raised)
-    stage(core, step, 2, &series.value, total)
-    seal(core, step, 3)
-    SHMTEL_STORE_RELAXED(&series.mark, mark + 1)
-    SHMTEL_FENCE_RELEASE()
+    cdef uint64_t first = <unsigned char *>bucket - base, second = <unsigned char *>classic - base
+    cdef uint64_t third = <unsigned char *>&series.value - base
+    if COMMITS:
+        step.pairs[0].offset, step.pairs[0].value = first, count
+        step.pairs[1].offset, step.pairs[1].value = second, raised
+        step.pairs[2].offset, step.pairs[2].value = third, total
+        # As step_check has it; a loop over what was just stored would wait for the stores.
+        step.check = (serial << 8 | 3) + first + count + second + raised + third + total
+        COMPILER_BARRIER()
+        SHMTEL_STORE_RELEASE(&step.serial_and_count, serial << 8 | 3)
+        COMPILER_BARRIER()
+        SHMTEL_STORE_RELAXED(&series.mark, mark + 1)
+        SHMTEL_FENCE_RELEASE()
     SHMTEL_STORE_RELAXED(bucket, count)
     SHMTEL_STORE_RELAXED(classic, raised)
     SHMTEL_STORE_RELAXED(<uint64_t *>&series.value, total)
-    # SYNC POINT: series.
-    SHMTEL_STORE_RELEASE(&series.mark, mark + 2)
+    if COMMITS:
+        # SYNC POINT: series.
+        SHMTEL_STORE_RELEASE(&series.mark, mark + 2)
 
 
 cdef inline bint is_newer(const Series *series, uint64_t time_ns, uint64_t now_ns) noexcept nogil:
@@ -291,15 +303,21 @@ cdef Outcome apply_samples(Core *core, Batch *batch, const Target *targets, uint
     cdef Series *series
     cdef const Target *target
     cdef uint32_t number, key
+    cdef uint64_t serial = core.serial
+    cdef unsigned char *base = core.base
     begin_run(core, batch.slot, first)
     for at in range(count + AHEAD):
         one = &found[at % AHEAD]
         if at >= AHEAD:
             if one.bucket != NULL and one.series.minimum <= one.value <= one.series.maximum:
-                apply_observation(core, one.series, one.bucket, one.classic, one.value)
-            elif not apply_sample(core, batch, one.target, &records[(first + done) & mask]):
-                outcome = NEED_SPACE
-                break
+                serial += 1
+                apply_observation(base, serial, one.series, one.bucket, one.classic, one.value)
+            else:
+                core.serial = serial
+                if not apply_sample(core, batch, one.target, &records[(first + done) & mask]):
+                    outcome = NEED_SPACE
+                    break
+                serial = core.serial
             done += 1
             if done == count:
                 break
@@ -324,6 +342,7 @@ cdef Outcome apply_samples(Core *core, Batch *batch, const Target *targets, uint
             one.classic = classic_count(core, series, target.bounds, bounds_below(target.bounds, key), one.value)
             PREFETCH(one.bucket)
             PREFETCH(one.classic)
+    core.serial = serial
     end_run(core, batch.slot, first + done)
     batch.count -= done
     batch.position = first + done

@@ -26,7 +26,13 @@ cdef extern from *:
     #define COMPILER_BARRIER() __atomic_signal_fence(__ATOMIC_SEQ_CST)
     #define COMPARE_EXCHANGE(place, expected, wanted) \
         __atomic_compare_exchange_n((place), (expected), (wanted), 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
+    #ifdef SHMTEL_WITHOUT_COMMITS /* by the benchmark that says what commits cost, and by nothing else */
+    #define COMMITS 0
+    #else
+    #define COMMITS 1
+    #endif
     """
+    const bint COMMITS  # known to the C compiler: no code is made for the other case
     void COMPILER_BARRIER() noexcept nogil
     bint COMPARE_EXCHANGE(uint64_t *place, uint64_t *expected, uint64_t wanted) noexcept nogil
 
@@ -211,7 +217,7 @@ cdef inline uint64_t bits_of(double value) noexcept nogil:
     return bits
 
 
-# ---- checks: rotated and combined by XOR, so that no single bit changes unnoticed, at a cycle or two a word ----
+# ---- checks: sums, or words rotated and combined by XOR; no single bit changes unnoticed ----
 
 cdef inline uint64_t mixed(uint64_t check, uint64_t word) noexcept nogil:
     return (check << 9 | check >> 55) ^ word
@@ -220,7 +226,7 @@ cdef inline uint64_t mixed(uint64_t check, uint64_t word) noexcept nogil:
 cdef inline uint64_t step_check(const Step *step, uint64_t serial_and_count) noexcept nogil:
     cdef uint64_t check = serial_and_count, at
     for at in range(serial_and_count & 0xff):
-        check = mixed(mixed(check, step.pairs[at].offset), step.pairs[at].value)
+        check += step.pairs[at].offset + step.pairs[at].value
     return check
 
 
@@ -279,12 +285,17 @@ cdef inline Step *next_step(Core *core) noexcept nogil:
 
 
 cdef inline void stage(Core *core, Step *step, uint64_t count, void *place, uint64_t value) noexcept nogil:
+    if not COMMITS:
+        (<uint64_t *>place)[0] = value
+        return
     step.pairs[count].offset = offset_of(core, place)
     step.pairs[count].value = value
 
 
 cdef inline void seal(Core *core, Step *step, uint64_t count) noexcept nogil:
     """From here on the step will be applied, by us or by whoever comes after a kill."""
+    if not COMMITS:
+        return
     core.serial += 1
     step.check = step_check(step, core.serial << 8 | count)
     COMPILER_BARRIER()
@@ -293,11 +304,15 @@ cdef inline void seal(Core *core, Step *step, uint64_t count) noexcept nogil:
 
 
 cdef inline void begin_change(Series *series) noexcept nogil:
+    if not COMMITS:
+        return
     SHMTEL_STORE_RELAXED(&series.mark, series.mark + 1)
     SHMTEL_FENCE_RELEASE()
 
 
 cdef inline void end_change(Series *series) noexcept nogil:
+    if not COMMITS:
+        return
     # SYNC POINT: series. Pairs with copy_series: an even mark that did not move means a consistent copy.
     SHMTEL_STORE_RELEASE(&series.mark, series.mark + 1)
 
@@ -314,12 +329,16 @@ cdef inline void end_figures(Slot *slot) noexcept nogil:
 
 cdef inline void apply_step(Core *core, const Step *step) noexcept nogil:
     cdef uint64_t at
+    if not COMMITS:
+        return
     for at in range(step.serial_and_count & 0xff):
         SHMTEL_STORE_RELAXED(<uint64_t *>(core.base + step.pairs[at].offset), step.pairs[at].value)
 
 
 cdef inline void begin_run(Core *core, Slot *slot, uint64_t position) noexcept nogil:
     """From here on each step is one record of this slot's ring, the first of them at `position`."""
+    if not COMMITS:
+        return
     core.run.slot, core.run.first_position = offset_of(core, slot), position
     core.run.check = run_check(core.run, core.serial + 1)
     COMPILER_BARRIER()
@@ -329,6 +348,8 @@ cdef inline void begin_run(Core *core, Slot *slot, uint64_t position) noexcept n
 cdef inline void end_run(Core *core, Slot *slot, uint64_t position) noexcept nogil:
     """The records before `position` are in; steps are something else again."""
     SHMTEL_STORE_RELEASE(&slot.position, position)
+    if not COMMITS:
+        return
     slot.kept_position = ~position
     COMPILER_BARRIER()
     SHMTEL_STORE_RELEASE(&core.run.first_serial, <uint64_t>-1)

@@ -13,8 +13,16 @@ from ._check import find_damaged
 from ._kernels import bucket_keys
 from ._store import Store
 from .parts import lasting
-from .redundancy import fold_keys, folds_at, header_check, metric_check, name_checks, series_check, slot_check
-from .redundancy import whole_check
+from .redundancy import (
+    fold_keys,
+    folds_at,
+    header_check,
+    metric_check,
+    name_checks,
+    series_check,
+    slot_check,
+    whole_check,
+)
 from .series import (
     BLOCK,
     DIRECTORY_STEP,

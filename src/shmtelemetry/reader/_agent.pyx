@@ -506,7 +506,7 @@ cdef class Agent:
         slot.dropped_no_ring = SHMTEL_LOAD_ACQUIRE(&out.dropped_no_ring)
         slot.rejected = SHMTEL_LOAD_ACQUIRE(&out.rejected)
         slot.overwritten = ring.in_.in_.overwritten
-        # Loaded before the other and stored after it: at whichever instant a kill comes, no more is claimed than can be.
+        # Loaded before the other, stored after it: at whichever instant a kill comes, no more is claimed than can be.
         claimed = SHMTEL_LOAD_ACQUIRE(&out.claimed_position)
         SHMTEL_STORE_RELAXED(&slot.write_position, SHMTEL_LOAD_ACQUIRE(&out.write_position))
         COMPILER_BARRIER()

@@ -64,7 +64,9 @@ class Reader:
         if not gauge_ttl >= 0:
             raise ValueError(f"gauge_ttl {gauge_ttl!r}: expected 0 or more seconds")
         if reset_state and standby:
-            raise ValueError("reset_state and standby: a reader that may have to wait for the role cannot reset its state")
+            raise ValueError(
+                "reset_state and standby: a reader that may have to wait for the role cannot reset its state"
+            )
         self._settings = interval or LONGEST_SLEEP, gauge_ttl
         self._path = state_path(DIRECTORY, namespace, os.geteuid())
         self._pid, self._closed = os.getpid(), False
