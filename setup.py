@@ -28,10 +28,12 @@ MODULES = [
     "_instruments",
     "aggregate._kernels",
     "aggregate._store",
+    "aggregate._distributions",
     "aggregate._check",
     "reader._plan",
     "reader._agent",
     "exporters._text",
+    "exporters._protobuf",
 ]
 
 

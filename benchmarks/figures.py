@@ -58,7 +58,7 @@ def take(name: str) -> dict[str, float]:
         case "drain":
             return {f"drain {build} commits": taken for build, taken in commits.run_fresh().items()}
         case "reader":
-            return {name: footprint.run_fresh(what)}
+            return {f"reader {figure}": number for figure, number in footprint.run_fresh(what.split("_")[0]).items()}
     raise ValueError(f"no reading begins with {kind!r}")
 
 
@@ -166,6 +166,13 @@ FIGURES = (
         at_least=True,
         gate=True,
     ),
+    Figure(
+        "scrape of 10,000 histogram series: protobuf with native histograms ÷ text",
+        "x",
+        1.5,
+        (ns(scrape.protobuf_scrape), ns(scrape.scrape)),
+        _ratio,
+    ),
     *(
         Figure(
             f"{bench.label_of(subject)}, exponential and 14 classic buckets",
@@ -202,4 +209,6 @@ FIGURES = (
     ),
     Figure("reader's own memory at 1,000 histogram series", "MiB", 60, ("reader memory",), _itself),
     Figure("reader with 1,000 idle rings", "% of a core", 1, ("reader idle",), _itself),
+    Figure("scrape of 99,000 histogram series over HTTP", "s", 1, ("reader large_scrape",), _itself),
+    Figure("reader's own memory and state at 99,000 histogram series", "MiB", 1024, ("reader large",), _itself),
 )

@@ -34,7 +34,7 @@ LEGAL = {
     *(f"{kind}.{field}" for kind in ("counter", "gauge") for field in (
         "maximum", "directory", "first_directory", "zeros", "negatives", "infinities",
     )),
-    "free slot", "gauge.value", "gauge.minimum", "part's uuid", "log.older count",
+    "free slot", "empty fold's key", "beyond", "gauge.value", "gauge.minimum", "part's uuid", "log.older count",
     "histogram.minimum low", "histogram.maximum low", "histogram.value low",
 }  # fmt: skip
 FREE = "free slot"
@@ -69,8 +69,14 @@ class Flips:
         """(what, first bit, how many) of everything that is in use."""
         yield from self._fields("header", 0, layout.HEADER)
         yield from self._log()
-        for table, what in ((layout.METRICS, "metric"), (layout.NAMES, "name"), (layout.SLOTS, "slot")):
-            yield f"{what} table", 8 * table.table_offset, 64
+        for table, what in (
+            (layout.METRICS, "metric"),
+            (layout.NAMES, "name"),
+            (layout.SLOTS, "slot"),
+            (layout.BEYOND, "beyond"),
+        ):
+            if self.view.length(table):
+                yield f"{what} table", 8 * table.table_offset, 64
             for place, entry in zip(self.view.places(table).tolist(), self.view.entries(table), strict=True):
                 is_free = what == "slot" and entry["status"] == layout.SLOT_FREE
                 for field, bit, bits in self._fields(what, place, table.dtype):
@@ -80,7 +86,8 @@ class Flips:
         for slot in self.view.entries(layout.SLOTS):
             offset, length = folds_at(int(slot["folds"]))
             if slot["status"] != layout.SLOT_FREE:
-                yield "fold", 8 * offset, 8 * length * layout.FOLD.itemsize
+                for at in range(length):
+                    yield from self._fold(offset + at * layout.FOLD.itemsize)
         yield "series table", 8 * layout.SERIES_TABLE.table_offset, 64
         entries = self.view.entries(layout.SERIES_TABLE)
         for place, entry in zip(self.view.places(layout.SERIES_TABLE).tolist(), entries, strict=True):
@@ -92,6 +99,11 @@ class Flips:
             return
         for field, (kind, offset) in ((name, dtype.fields[name][:2]) for name in dtype.names or ()):
             yield f"{what}.{field}", 8 * (place + offset), 8 * kind.itemsize
+
+    def _fold(self, place: int) -> Iterator[tuple[str, int, int]]:
+        (fold,) = np.frombuffer(self.content, layout.FOLD, 1, place)
+        yield "fold" if fold["amount"] or fold["steps"] else "empty fold's key", 8 * place, 64
+        yield "fold", 8 * place + 64, 3 * 64
 
     def _log(self) -> Iterator[tuple[str, int, int]]:
         words = [int.from_bytes(self.content[at : at + 8], "little") for at in (4096, 4096 + 1984)]

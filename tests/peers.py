@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,15 @@ def need(program: str) -> str:
         miss(f"{program} is not installed (make peers)")
     assert path is not None
     return path
+
+
+def need_newest(program: str) -> str:
+    """The path of a program of Debian's newest suite, such as prometheus; the test is skipped without it."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    path = cache / "shmtelemetry/peers/sid/usr/bin" / program
+    if not path.exists():
+        miss(f"the newest {program} is not at {path} (make peers)")
+    return str(path)
 
 
 def with_small_shm(size: str, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:

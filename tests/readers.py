@@ -7,8 +7,9 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.processes import PATIENCE
 
@@ -36,10 +37,20 @@ class Running:
 
 
 @contextmanager
-def reader(namespace: str, *options: str) -> Iterator[Running]:
-    """`shmtel reader` on a free port of loopback; it is ended with the block."""
+def reader(
+    namespace: str, *options: str, said: Path | None = None, folder: Path | None = None, **environment: str
+) -> Iterator[Running]:
+    """`shmtel reader` on a free port of loopback; it is ended with the block.
+
+    said: where its stderr goes. folder: its working directory.
+    """
     command = [*SHMTEL, "reader", "--namespace", namespace, "--listen", "127.0.0.1:0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with (
+        said.open("w") if said else nullcontext() as stderr,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=folder, env={**os.environ, **environment}
+        ) as process,
+    ):
         assert process.stdout is not None
         try:
             said = process.stdout.readline()
@@ -55,12 +66,13 @@ def reader(namespace: str, *options: str) -> Iterator[Running]:
                     raise
 
 
-def shmtel(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command that ends by itself."""
+def shmtel(*arguments: str, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command that ends by itself. folder: its working directory."""
     return subprocess.run(
         [*SHMTEL, *arguments],
         capture_output=True,
         text=True,
         timeout=PATIENCE,
+        cwd=folder,
         env={**os.environ, **environment},
     )

@@ -29,5 +29,5 @@ GROUPS: dict[str, tuple[Subject, ...]] = {
     ),
     FLOOR: (native.empty_float, native.empty_object, native.rdtsc, native.memcpy),
     DRAIN: bench.DRAINS,
-    SCRAPE: (scrape.scrape, scrape.prometheus_scrape),
+    SCRAPE: (scrape.scrape, scrape.protobuf_scrape, scrape.prometheus_scrape),
 }

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from shmtelemetry.cli.bench import BUCKETS, Timing, namespace
+
+if TYPE_CHECKING:
+    from shmtelemetry import Reader
 
 SERIES = 10_000
 OBSERVATIONS = 3
@@ -15,8 +19,28 @@ OBSERVATIONS = 3
 @contextmanager
 def scrape(series: int = SERIES) -> Iterator[Timing]:
     """shmtelemetry: snapshot and expose, 10,000 histogram series"""
-    from shmtelemetry import Reader, Telemetry
     from shmtelemetry.exporters.prometheus import expose
+
+    with observed(series) as reader:
+        lines = expose(reader.snapshot()).count(b"bench_bucket{")
+        if lines != series * (len(BUCKETS) + 1):
+            raise RuntimeError(f"a scrape has {lines} buckets: expected {series * (len(BUCKETS) + 1)}")
+        yield Timing("expose(snapshot())", {"expose": expose, "snapshot": reader.snapshot}, 1)
+
+
+@contextmanager
+def protobuf_scrape(series: int = SERIES) -> Iterator[Timing]:
+    """shmtelemetry: the same in protobuf, with native histograms as well"""
+    from shmtelemetry.exporters.protobuf import MetricFamilies
+
+    with observed(series) as reader:
+        yield Timing("Families().expose(snapshot())", {"Families": MetricFamilies, "snapshot": reader.snapshot}, 1)
+
+
+@contextmanager
+def observed(series: int) -> Iterator[Reader]:
+    """A reader of that many series, each with observations."""
+    from shmtelemetry import Reader, Telemetry
 
     with (
         Telemetry("bench", namespace=namespace(), capacity=1 << 16) as telemetry,
@@ -29,10 +53,7 @@ def scrape(series: int = SERIES) -> Iterator[Timing]:
                 handle.emit(value)
         while reader.poll():
             pass
-        lines = expose(reader.snapshot()).count(b"bench_bucket{")
-        if lines != series * (len(BUCKETS) + 1):
-            raise RuntimeError(f"a scrape has {lines} buckets: expected {series * (len(BUCKETS) + 1)}")
-        yield Timing("expose(snapshot())", {"expose": expose, "snapshot": reader.snapshot}, 1)
+        yield reader
 
 
 @contextmanager

@@ -67,9 +67,9 @@ def segment_stats(segment: Segment) -> Stats:
 
 
 def has_consumer(segment: Segment) -> bool:
-    """Whether a living process consumes the segment."""
+    """Whether a living process consumes the segment: a pid that a killed reader left in it says nothing."""
     try:
-        fd = os.open(os.path.join(DIRECTORY, segment.name), os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(os.path.join(DIRECTORY, segment.name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return False
     try:

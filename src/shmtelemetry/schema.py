@@ -45,6 +45,11 @@ _LABEL_NAME: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _FIELD_KINDS: Final = "biufSUMm"
 
 
+def is_label_name(name: object) -> bool:
+    """Whether a label may have this name: [a-zA-Z_][a-zA-Z0-9_]*, not beginning with __."""
+    return isinstance(name, str) and bool(_LABEL_NAME.fullmatch(name))
+
+
 def unit_of_name(name: str) -> str | None:
     """The unit that a metric's name says, by its last word before `_total`; None if it says none."""
     return _UNIT_OF_SUFFIX.get(name.removesuffix("_total").rpartition("_")[2])
@@ -87,7 +92,7 @@ class Metric:
     def _check_labels(self) -> None:
         reserved = {"le"} if self.kind == "histogram" else {"producer"} if self.merge == "all" else set()
         for label in self.labels:
-            if not isinstance(label, str) or not _LABEL_NAME.fullmatch(label) or label in reserved:
+            if not is_label_name(label) or label in reserved:
                 raise ValueError(
                     f"label name {label!r} of {self.name}: expected [a-zA-Z_][a-zA-Z0-9_]*, "
                     "not beginning with __, and none of le, producer where they have a meaning"

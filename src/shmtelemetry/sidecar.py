@@ -1,10 +1,11 @@
 """The composition root: a reader's loop, and the web server that shows what it aggregated."""
 
 from contextlib import ExitStack
-from typing import Self
+from typing import Any, Self
 
 from .aggregate.snapshot import Snapshot
 from .exporters.http import Health, MetricsServer
+from .exporters.shown import Shown
 from .listen import parse_listen
 from .reader import Reader
 
@@ -12,23 +13,23 @@ from .reader import Reader
 class Sidecar:
     """Drains a namespace and serves it on the web, from `with` to its end.
 
-    listen: HOST:PORT, port 0 for a free one; a host that others reach needs `insecure`. ephemeral, interval,
-    reset_state: as Reader has them. Raises what Reader and MetricsServer raise; nothing is left open then.
+    listen: HOST:PORT, port 0 for a free one; a host that others reach needs `insecure`. shown: what of the figures is
+    exposed. reader: settings as Reader has them. Raises what Reader and MetricsServer raise; nothing is left open then.
     """
 
     def __init__(
         self,
         namespace: str = "default",
         listen: str = "127.0.0.1:8000",
-        ephemeral: bool = False,
-        interval: float | None = None,
+        *,
         insecure: bool = False,
-        reset_state: bool = False,
+        shown: Shown | None = None,
+        **reader: Any,
     ) -> None:
         parse_listen(listen, insecure)  # before the reader changes anything
         with ExitStack() as stack:
-            reader = Reader(namespace, ephemeral=ephemeral, interval=interval, reset_state=reset_state)
-            self.reader = stack.enter_context(reader)
+            self.reader = stack.enter_context(Reader(namespace, **reader))
+            self.shown = shown or Shown()
             self._server = MetricsServer(listen, self._snapshot, self._health, insecure=insecure)
             stack.callback(self._server.stop)  # before the reader: no request may meet a closed one
             self._stack = stack.pop_all()
@@ -38,8 +39,8 @@ class Sidecar:
         """Where the server listens, without a path."""
         return self._server.url
 
-    def _snapshot(self) -> Snapshot:
-        return self.reader.scrape()
+    def _snapshot(self, distributions: bool) -> Snapshot:
+        return self.shown(self.reader.scrape(distributions))
 
     def _health(self) -> Health:
         details = {"namespace": self.reader.namespace, "records": self.reader.records}

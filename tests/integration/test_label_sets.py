@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from shmtelemetry import Producer, Reader, Schema, Telemetry, field
-from shmtelemetry.aggregate import state
 from tests.processes import wait_until
 
 DTYPE = np.dtype([("id", "<u4"), ("name", "S12"), ("x", "<u8")])
@@ -61,12 +60,11 @@ def test_instruments_may_have_as_many_series(namespace: str) -> None:
 
 
 def test_series_beyond_the_bound_are_counted_together_and_lose_nothing(
-    namespace: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    namespace: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(state, "MAX_SERIES", 10)
     with (
         caplog.at_level(logging.WARNING),
-        Reader(namespace, ephemeral=True) as reader,
+        Reader(namespace, ephemeral=True, max_series=10) as reader,
         Producer("p", SCHEMA, namespace) as ring,
         Telemetry("t", namespace) as telemetry,
     ):
@@ -91,19 +89,25 @@ def test_series_beyond_the_bound_are_counted_together_and_lose_nothing(
     assert said[True] == 2  # once a metric
 
 
-def test_totals_beyond_the_bound_are_invalid_since_together_they_mean_nothing(
-    namespace: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(state, "MAX_SERIES", 5)
-    schema = Schema([("id", "<u4"), ("x", "<u8")], {"id": field("label"), "x": field("total", name="m")})
-    with Reader(namespace, ephemeral=True) as reader, Producer("p", schema, namespace) as ring:
-        for x in (100, 101):
-            for number in range(10):
-                ring.emit_fields(number, x + number)
-        reader.poll()
-        counted = totals(reader)
-        within = [labels for labels in counted if labels != ("overflow",)]
-        assert 0 < len(within) < 10
-        assert all(counted[labels] == 101 + int(labels[0]) for labels in within)
-        assert sum(counted.values()) == sum(counted[labels] for labels in within)
-        assert reader.snapshot().producers["p"].invalid == 2 * (10 - len(within))
+TOTALS = Schema([("id", "<u4"), ("x", "<u8")], {"id": field("label"), "x": field("total", name="m")})
+
+
+def test_totals_beyond_the_bound_add_up_exactly_for_each_label_set_and_ring(namespace: str) -> None:
+    """Each ring's total of each label set grows by itself, falls by itself, and goes on with the next reader."""
+    with Producer("a", TOTALS, namespace) as a, Producer("b", TOTALS, namespace) as b:
+        for run, begin in enumerate((100, 150, 20)):  # the last one is a restart of what is counted
+            for x in (begin, begin + 1):
+                for number in range(10):
+                    a.emit_fields(number, x + number)
+                    b.emit_fields(number, 7 * x)
+            with Reader(namespace, ephemeral=run == 2, max_series=5) as reader:
+                reader.poll()
+                counted, snapshot = totals(reader), reader.snapshot()
+    ours, theirs = 151 + 21, 7 * (151 + 21)
+    expected = {number: ours + 2 * number + theirs for number in range(10)}
+    within = [labels for labels in counted if labels != ("overflow",)]
+    assert 0 < len(within) < 10
+    assert all(counted[labels] == expected[int(labels[0])] for labels in within)
+    assert sum(counted.values()) == sum(expected.values())
+    assert snapshot.value("shmtel_series_overflow_total") == 10 - len(within)
+    assert {producer.invalid for producer in snapshot.producers.values()} == {0}

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from shmtelemetry import Telemetry
 from tests.peers import need
-from tests.processes import PATIENCE, wait_until
+from tests.processes import PATIENCE
+from tests.prometheus import Prometheus, prometheus
 from tests.readers import Running, reader, shmtel
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
@@ -47,60 +44,6 @@ print(json.dumps({
 sys.stdin.read()
 """
 
-CONFIGURATION = """
-global: {{scrape_interval: 100ms, scrape_timeout: 100ms}}
-scrape_configs:
-- job_name: shmtel
-  static_configs: [{{targets: ["{target}"]}}]
-"""
-
-
-class Prometheus:
-    """A server's query API."""
-
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-
-    def get(self, path: str, **parameters: str) -> Any:
-        query = urllib.parse.urlencode(parameters)
-        with urllib.request.urlopen(f"{self.url}{path}?{query}", timeout=PATIENCE) as response:
-            return json.load(response)["data"]
-
-    def ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=PATIENCE):
-                return True
-        except OSError:
-            return False
-
-    def value(self, query: str) -> float | None:
-        result = self.get("/api/v1/query", query=query)["result"]
-        return float(result[0]["value"][1]) if result else None
-
-    def shows(self, query: str, value: float) -> None:
-        """Wait until the query gives the value, or fail."""
-        wait_until(lambda: self.value(query) == value, f"{query} is {value}")
-
-
-@contextmanager
-def prometheus(target: str, folder: Path) -> Iterator[Prometheus]:
-    program = need("prometheus")
-    (folder / "prometheus.yml").write_text(CONFIGURATION.format(target=target))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [
-        program, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
-        f"--web.listen-address=127.0.0.1:{port}", "--log.level=error",
-    ]  # fmt: skip
-    with subprocess.Popen(command) as process:
-        try:
-            server = Prometheus(port)
-            wait_until(lambda: process.poll() is not None or server.ready(), "Prometheus is ready")
-            assert process.poll() is None, "Prometheus ended"
-            yield server
-        finally:
-            process.terminate()
-
 
 @contextmanager
 def producer(name: str, namespace: str, records: int) -> Iterator[dict[str, int]]:
@@ -115,10 +58,7 @@ def producer(name: str, namespace: str, records: int) -> Iterator[dict[str, int]
 
 @pytest.fixture
 def scraped(namespace: str, tmp_path: Path) -> Iterator[tuple[Running, Prometheus]]:
-    with (
-        reader(namespace, "--ephemeral") as running,
-        prometheus(running.url.removeprefix("http://"), tmp_path) as server,
-    ):
+    with reader(namespace, "--ephemeral") as running, prometheus([running.url], tmp_path) as server:
         yield running, server
 
 

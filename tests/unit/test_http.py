@@ -18,7 +18,9 @@ from shmtelemetry.aggregate.snapshot import Family, Snapshot
 from shmtelemetry.errors import ShmtelError
 from shmtelemetry.exporters.http import Health, MetricsServer
 from shmtelemetry.exporters.prometheus import OPENMETRICS, TEXT, negotiate
+from shmtelemetry.exporters.protobuf import PROTOBUF
 from shmtelemetry.schema import metric
+from tests.metric_family import read_delimited
 
 
 def one_gauge(value: float) -> Snapshot:
@@ -39,7 +41,8 @@ class Served:
         self.server = MetricsServer(listen, self.snapshot, lambda: self.healthy, insecure=insecure)
         self.host, _, self.port = self.server.url.removeprefix("http://").rpartition(":")
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, distributions: bool) -> Snapshot:
+        self.distributions = distributions
         self.asked.set()
         assert self.before_snapshot.wait(10)
         if self.failing:
@@ -84,6 +87,18 @@ def test_openmetrics_is_given_to_who_asks_for_it(served: Served) -> None:
     _, headers, body = served.ask("/metrics", Accept="application/openmetrics-text")
     assert headers["Content-Type"] == OPENMETRICS
     assert body.endswith(b"# EOF\n")
+
+
+def test_protobuf_is_given_to_who_asks_for_it_and_to_nobody_else(served: Served) -> None:
+    asked = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+    for encoding in ("identity", "gzip"):
+        _, headers, body = served.ask("/metrics?name[]=g", Accept=f"{asked},*/*;q=0.1", Accept_Encoding=encoding)
+        assert headers["Content-Type"] == PROTOBUF
+        (family,) = read_delimited(gzip.decompress(body) if encoding == "gzip" else body)
+        assert (family.name, family.metric[0].gauge.value) == ("g", 1.0)
+        assert served.distributions
+        assert served.ask("/metrics", Accept=f"{asked};q=0.5,text/plain")[1]["Content-Type"] == TEXT
+        assert not served.distributions
 
 
 @pytest.mark.parametrize(

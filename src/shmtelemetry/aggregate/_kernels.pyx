@@ -14,7 +14,7 @@ from ._state cimport (
     COMMITS, COMPILER_BARRIER, COUNTER, DIRECTORY_STEP, DONE, GAUGE, HISTOGRAM, LOG_OFFSET, LOG_SLOT, NEED_SERIES,
     NEED_SPACE, PAGE_BUCKETS, SHMTEL_FENCE_RELEASE, SHMTEL_STORE_RELAXED, SHMTEL_STORE_RELEASE, SHMTEL_UNLIKELY,
     SLOT_ENDED, TOTAL, Batch, Bounds, Column, Core, Fold, Name, Outcome, Series, Slot, Step, Target, allocate,
-    apply_step, begin_change, begin_run, bits_of, commit, end_change, end_run, fold_key, name_check, next_step,
+    apply_step, begin_change, begin_run, bits_of, commit, end_change, end_run, column_check, name_check, next_step,
     offset_of, seal, stage, stage_fold, stage_total,
 )
 
@@ -401,7 +401,7 @@ cdef bint apply_record(Core *core, Batch *batch, const unsigned char *record, co
             # A total that fell has begun again from zero.
             amount = value - folds[at].amount if value >= folds[at].amount else value
             count = stage_total(core, step, count, series[at], amount)
-            stage(core, step, count, &folds[at].key, fold_key(folds[at].key, 0, value, 0))
+            stage(core, step, count, &folds[at].steps, column_check(folds[at].key, value))
             stage(core, step, count + 1, &folds[at].amount, bits_of(value))
             count += 2
         else:

@@ -82,13 +82,15 @@ cdef struct Header:
     uint64_t slots
     uint64_t names
     uint64_t retired             # series that are no longer exposed
-    uint64_t overflowed          # series that were asked for beyond the bound
+    uint64_t overflowed          # label sets beyond the bound that could not be remembered
     uint64_t foreign             # segments that somebody else consumes
     uint64_t quarantined         # segments that lie
     uint64_t turn_ns             # when the reader's loop turned last, since the epoch
     uint64_t reader_pid
     uint64_t invalid_metrics     # definitions that could not be used
     uint64_t undeletable         # segments that are drained and that only their owner can remove
+    uint64_t label_producer      # whether series carry their producer's name, times 2**32 + 1
+    uint64_t beyond              # label sets beyond the bound, see overflow.py, times 2**32 + 1
     uint64_t check               # of what never changes: magic to created_ns
     uint64_t sealed              # after a clean end: 1 << 32 | CRC-32 of all that is in use, this word as 0; else 0
 
@@ -154,8 +156,8 @@ cdef struct Name:                # totals of a producer's ended segments
     uint64_t reserved[11]
 
 cdef struct Fold:                # what of a cell, or of a cumulative column, is in the aggregates already
-    uint64_t key                 # low half: number of a cumulative column's series + 1; high half: check, see fold_key
-    uint64_t steps
+    uint64_t key                 # whose it is, of a cumulative column; of a cell: cell_check
+    uint64_t steps               # of a cell; of a cumulative column: column_check
     double amount
     uint64_t dropped
 
@@ -242,10 +244,13 @@ cdef inline uint64_t name_check(const Name *name) noexcept nogil:
     return check
 
 
-cdef inline uint64_t fold_key(uint64_t key, uint64_t steps, double amount, uint64_t dropped) noexcept nogil:
-    """The key with its check, which for an empty Fold without a key is zero."""
-    cdef uint64_t check = mixed(mixed(mixed(key & 0xffffffffULL, steps), bits_of(amount)), dropped)
-    return (key & 0xffffffffULL) | (check ^ check >> 32) << 32
+cdef inline uint64_t cell_check(uint64_t steps, double amount, uint64_t dropped) noexcept nogil:
+    return mixed(mixed(steps, bits_of(amount)), dropped)
+
+
+cdef inline uint64_t column_check(uint64_t key, double amount) noexcept nogil:
+    """0 for an amount of 0, so that a column begins with one store."""
+    return mixed(bits_of(amount), key) if bits_of(amount) else 0
 
 
 cdef inline Fold *folds_of(Core *core, const Slot *slot) noexcept nogil:
@@ -372,8 +377,8 @@ cdef inline uint64_t stage_total(Core *core, Step *step, uint64_t count, Series 
 
 cdef inline uint64_t stage_fold(Core *core, Step *step, uint64_t count, Fold *fold, uint64_t steps, double amount,
                                 uint64_t dropped) noexcept nogil:
-    """Stage what of a cell or a cumulative column is in now; returns how many pairs are staged then."""
-    stage(core, step, count, &fold.key, fold_key(fold.key, steps, amount, dropped))
+    """Stage what of a cell is in now; returns how many pairs are staged then."""
+    stage(core, step, count, &fold.key, cell_check(steps, amount, dropped))
     stage(core, step, count + 1, &fold.steps, steps)
     stage(core, step, count + 2, &fold.amount, bits_of(amount))
     stage(core, step, count + 3, &fold.dropped, dropped)

@@ -14,7 +14,7 @@ from ._kernels import bucket_keys
 from ._store import Store
 from .parts import lasting
 from .redundancy import (
-    fold_keys,
+    are_folds,
     folds_at,
     header_check,
     metric_check,
@@ -24,6 +24,7 @@ from .redundancy import (
     whole_check,
 )
 from .series import (
+    BEYOND,
     BLOCK,
     DIRECTORY_STEP,
     FOLD,
@@ -133,7 +134,7 @@ class Blocks:
 def check_tables(view: View) -> Blocks:
     """Raises ValueError for tables that are not where they can be; gives their blocks."""
     blocks = Blocks(view)
-    for table in (METRICS, SLOTS, NAMES, SERIES_TABLE):
+    for table in (METRICS, SLOTS, NAMES, SERIES_TABLE, BEYOND):
         chunks = [view.place(table, number) for number in range(0, view.length(table), table.chunk_length)]
         blocks.add(chunks, table.chunk_length * table.dtype.itemsize, "a table")
     return blocks
@@ -142,6 +143,8 @@ def check_tables(view: View) -> Blocks:
 def check_entries(view: View) -> None:
     """Raises ValueError for entries of the tables that are not what was written. The definitions are known."""
     blocks = check_tables(view)
+    if view.get("label_producer") not in (0, TWICE):
+        raise ValueError("whether series carry their producer's name is not what was noted")
     _check_names(view)
     _check_slots(view, blocks)
     entries = view.entries(SERIES_TABLE)
@@ -181,7 +184,7 @@ def _check_slots(view: View, blocks: Blocks) -> None:
         if slot["settled"] != slot["settled"] % 2**32 * TWICE:
             raise ValueError("how many of a segment's series were removed is not what was noted")
         folds = np.frombuffer(view.block(offset, length * FOLD.itemsize), FOLD)
-        if np.any(folds["key"] != fold_keys(folds)):
+        if not are_folds(folds):
             raise ValueError("what was taken from a segment's cells is not what was noted")
 
 

@@ -12,6 +12,7 @@ from .series import SLOT_ASIDE, SLOT_LIVE
 from .snapshot import Counts, Family, Floats, Labels, ProducerTotals
 
 REASONS = ("full", "timeout", "no_ring")
+OWN = "shmtel_"  # what the names of the reader's own figures begin with
 NOT_WRITTEN = ("coalesced", "rejected", *(f"dropped_{reason}" for reason in REASONS))
 LAG = Metric(
     "shmtel_reader_lag_seconds",
@@ -130,9 +131,9 @@ def families(header: np.void, found: Mapping[str, ProducerTotals]) -> Iterator[t
     yield _family(
         "counter",
         "shmtel_series_overflow_total",
-        "Series beyond the bound, counted in overflow series.",
+        "Label sets beyond the bound, counted in overflow series.",
         (),
-        {(): int(header["overflowed"])},
+        {(): int(header["beyond"]) % 2**32 + int(header["overflowed"])},
     )
     yield _family(
         "counter",

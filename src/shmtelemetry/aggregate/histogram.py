@@ -1,11 +1,12 @@
-"""Exponential histograms: the pages of a series as one distribution."""
+"""Exponential histograms: the pages of a series as one distribution, and those of many series at once."""
 
 import numpy as np
 import numpy.typing as npt
 
 from ..schema import Metric
+from ._distributions import gather_all
 from .series import BLOCK, PAGE_BUCKETS
-from .snapshot import HistogramValue
+from .snapshot import Distributions, HistogramValue
 
 BIAS = 1023  # of a double's exponent
 
@@ -44,4 +45,19 @@ def histogram_value(entry: np.void, metric: Metric, state: npt.NDArray[np.uint8]
         first=first,
         exponential=counts,
         buckets=tuple(zip((*metric.buckets, float("inf")), cumulative, strict=True)),
+    )
+
+
+def distributions(entries: np.ndarray, state: npt.NDArray[np.uint8]) -> Distributions:
+    """Those of many SERIES entries."""
+    begin, indices, counts = gather_all(state, np.ascontiguousarray(entries["directory"]))
+    return Distributions(
+        begin=begin,
+        indices=indices,
+        counts=counts,
+        zeros=entries["zeros"],
+        negatives=entries["negatives"],
+        infinities=entries["infinities"],
+        minima=entries["minimum"],
+        maxima=entries["maximum"],
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .overflow import is_overflow
 from .parts import UUID_LENGTH
 from .series import BLOCK, EMPTY_COUNTER, KINDS, PAGE_BUCKETS, RETIRED, SERIES, SERIES_TABLE, field_offset
 
@@ -55,6 +56,8 @@ class Lives:
     def remove(self, number: int) -> None:
         """A producer that had it removed it."""
         self._users[number] -= 1
+        if is_overflow(self._state.series[number][1]):  # it has the totals of others, who may have ended
+            return
         if self._users[number] <= 0 and not self._is_retired(number):
             self.retire(number)
 

@@ -75,19 +75,13 @@ def name_checks(names: np.ndarray) -> Words:
     return mixed(names.view(np.uint64).reshape(-1, NAME.itemsize // 8)[:, : field_offset(NAME, "mark") // 8])
 
 
-def fold_keys(folds: np.ndarray) -> Words:
-    """The keys with the checks that they should have."""
-    words = folds.view(np.uint64).reshape(-1, 4).copy()
-    words[:, 0] &= np.uint64(2**32 - 1)
-    check = mixed(words)
-    return words[:, 0] | (check ^ check >> np.uint64(32)) << np.uint64(32)
-
-
-def empty_fold(key: int) -> int:
-    """The key word of a Fold in which nothing is yet."""
-    folds = np.zeros(1, FOLD)
-    folds["key"] = key
-    return int(fold_keys(folds)[0])
+def are_folds(folds: np.ndarray) -> bool:
+    """Whether each is what was stored for a cell or for a cumulative column."""
+    words = folds.view(np.uint64).reshape(-1, FOLD.itemsize // 8)
+    key, steps, amount, dropped = words.T
+    cells = key == mixed(words[:, 1:])
+    columns = (steps == np.where(amount, mixed(words[:, [2, 0]]), np.uint64(0))) & (dropped == 0)
+    return bool(np.all(cells | columns))
 
 
 def whole_check(view: memoryview) -> int:

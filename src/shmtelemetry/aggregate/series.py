@@ -2,19 +2,21 @@
 
     0              header
     LOG_OFFSET     redo log: two slots, see _kernels.pyx
-    tables         offsets of the chunks of metrics, slots, names and series
+    tables         offsets of the chunks of metrics, slots, names and series, and in the first page of label sets beyond
+                   the bound
     HEADER_SIZE    blocks, handed out one after the other, 64-byte aligned
 
 The dtypes are the structures of _kernels.pxd; a test compares their sizes.
 """
 
+import hashlib
 import struct
 from typing import Any, Final
 
 import numpy as np
 
 MAGIC: Final = int.from_bytes(b"SHMSTAT1", "little")
-VERSION: Final = 2
+VERSION: Final = 3
 LOG_OFFSET: Final = 4096
 LOG_SIZE: Final = 4096
 HEADER_SIZE: Final = 6 * 4096
@@ -38,7 +40,8 @@ HEADER: Final = _dtype(
     ("magic", "u8"), ("version", "u4"), ("byte_order", "u4"), ("uuid", "V16"), ("created_ns", "u8"), ("size", "u8"),
     ("allocated", "u8"), ("metrics", "u8"), ("series", "u8"), ("slots", "u8"), ("names", "u8"), ("retired", "u8"),
     ("overflowed", "u8"), ("foreign", "u8"), ("quarantined", "u8"), ("turn_ns", "u8"), ("reader_pid", "u8"),
-    ("invalid_metrics", "u8"), ("undeletable", "u8"), ("check", "u8"), ("sealed", "u8"),
+    ("invalid_metrics", "u8"), ("undeletable", "u8"), ("label_producer", "u8"), ("beyond", "u8"), ("check", "u8"),
+    ("sealed", "u8"),
 )  # fmt: skip
 SERIES: Final = _dtype(
     ("mark", "u8"), ("value", "f8"), ("minimum", "f8"), ("maximum", "f8"), ("directory", "u8"), ("classic", "u8"),
@@ -62,6 +65,7 @@ NAME: Final = _dtype(
 FOLD: Final = _dtype(("key", "u8"), ("steps", "u8"), ("amount", "f8"), ("dropped", "u8"))
 DEFINITION: Final = struct.Struct("<2I")  # before its bytes: their count, and a check
 OFFSET: Final = np.dtype("u8")  # of a metric's definition
+DIGEST: Final = np.dtype("u8")
 
 SLOT_FREE: Final = 0
 SLOT_LIVE: Final = int.from_bytes(b"LIVE", "little")  # all of these are far from each other in bits
@@ -90,7 +94,17 @@ class Table:
         return self.chunks * self.chunk_length
 
 
+def digest(number: int, data: bytes) -> int:
+    """64 bits that stand for the bytes and a number with them; never 0.
+
+    Of a million, two are the same with a probability of 3e-8.
+    """
+    hashed = hashlib.blake2b(number.to_bytes(8, "little") + data, digest_size=8, usedforsecurity=False).digest()
+    return int.from_bytes(hashed, "little") or 1
+
+
 METRICS: Final = Table("metrics", 2 * 4096, 256, 256, OFFSET)
 SLOTS: Final = Table("slots", 2 * 4096 + 256 * 8, 256, 256, SLOT)
 NAMES: Final = Table("names", 3 * 4096, 512, 256, NAME)
 SERIES_TABLE: Final = Table("series", 4 * 4096, 1024, 1024, SERIES)
+BEYOND: Final = Table("beyond", 2048, 256, 4096, DIGEST)

@@ -1,7 +1,7 @@
 """A consistent copy of the state at one moment: all that exporters, the service and the command line ever see."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +112,26 @@ class HistogramValue:
 
 
 @dataclass(frozen=True, slots=True)
+class Distributions:
+    """The distributions of all n series of a histogram family, in the order of Family.labels, in flat arrays.
+
+    begin: i8 (n + 1,): the buckets of series i that are not empty are begin[i]:begin[i + 1] of the next two arrays.
+    indices: i4, in order, and counts: u8; buckets are those of HistogramValue. zeros, negatives, infinities: u8 (n,),
+    how many observations were 0 or subnormal, below, and +Inf; a series' count is the sum of these and of its counts.
+    minima, maxima: f8 (n,), inf and -inf where nothing was observed.
+    """
+
+    begin: npt.NDArray[np.int64]
+    indices: npt.NDArray[np.int32]
+    counts: Counts
+    zeros: Counts
+    negatives: Counts
+    infinities: Counts
+    minima: Floats
+    maxima: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """taken_ns: nanoseconds since the epoch. families: by metric name, in order of appearance; own figures included.
     producers: by name."""
@@ -121,6 +141,7 @@ class Snapshot:
     families: Mapping[str, Family]
     producers: Mapping[str, ProducerTotals]
     _histograms: Any = None  # reads one histogram of the copied state: (name, number of the series) → HistogramValue
+    _distributions: Callable[[str], Distributions] | None = None  # the same for all series of a metric
 
     def value(self, name: str, **labels: str) -> float:
         """The value of one counter or gauge. Raises KeyError for an unknown metric or series."""
@@ -136,6 +157,14 @@ class Snapshot:
             raise KeyError(f"{name} is a {family.metric.kind}: use snapshot.value")
         value: HistogramValue = self._histograms(name, at)
         return value
+
+    def distributions(self, name: str) -> Distributions:
+        """Those of all series of a histogram. Raises KeyError for what is none, ValueError if they were not taken."""
+        if name not in self.families or self.families[name].counts is None:
+            raise KeyError(f"no histogram {name} in namespace {self.namespace}")
+        if self._distributions is None:
+            raise ValueError("this snapshot was taken without distributions")
+        return self._distributions(name)
 
     def _find(self, name: str, labels: Mapping[str, str]) -> tuple[Family, int]:
         family = self.families.get(name)

@@ -15,9 +15,11 @@ from ..layout import BYTE_ORDER
 from ..schema import Metric
 from . import series as layout
 from ._store import Store
+from .by_producer import by_producer, settle
 from .check import check_header, checked_view
-from .figures import LAG
+from .figures import LAG, OWN
 from .lives import Lives
+from .overflow import Beyond, overflow_labels
 from .parts import Parts, lasting
 from .redundancy import (
     folds_at,
@@ -37,8 +39,6 @@ logger = logging.getLogger("shmtelemetry")
 GROWTH = 512 * 1024
 MAX_SERIES = 100_000
 GAUGE_TTL = 300.0
-OVERFLOW = "overflow"
-OWN = "shmtel_"  # what the names of the reader's own figures begin with
 
 
 def sample_names(metric: Metric) -> tuple[str, ...]:
@@ -58,13 +58,23 @@ def state_path(directory: str, namespace: str, uid: int) -> Path:
 class State(View):
     """The state, opened by the one process that writes it. Goes on where the last reader ended.
 
-    gauge_ttl: seconds until a gauge expires that no living producer has.
+    max_series: from how many on new ones are counted in their metric's overflow series. gauge_ttl: seconds until a
+    gauge expires that no living producer has. Both may be changed at any time. label_producer: whether series carry
+    their producer's name; None as the state has it.
 
-    Raises StateError for a file that is no state of this version, or is damaged; it stays as it is then.
+    Raises StateError for a file that is no state of this version, or is damaged, or has label_producer otherwise; it
+    stays as it is then.
     """
 
-    def __init__(self, namespace: str, path: Path, gauge_ttl: float = GAUGE_TTL) -> None:
-        self.path, self.gauge_ttl = path, gauge_ttl
+    def __init__(
+        self,
+        namespace: str,
+        path: Path,
+        max_series: int = MAX_SERIES,
+        gauge_ttl: float = GAUGE_TTL,
+        label_producer: bool | None = None,
+    ) -> None:
+        self.path, self.max_series, self.gauge_ttl = path, max_series, gauge_ttl
         fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             size = check_header(fd, namespace)
@@ -73,7 +83,7 @@ class State(View):
             self._inode = os.fstat(fd).st_ino
         finally:
             os.close(fd)
-        self._set("sealed", 0)
+        self.put("sealed", 0)
         self.store = Store(self.mapping)
         self.store.recover()
         self.metrics, self.series = checked.metrics, checked.series
@@ -86,8 +96,10 @@ class State(View):
         self.parts = Parts(self)
         self.lives = Lives(self)
         self._index()
+        self._beyond = Beyond(self)
         self._warned: set[str] = set()
-        self._set("reader_pid", os.getpid())
+        self.label_producer = settle(self, label_producer)
+        self.put("reader_pid", os.getpid())
         self.lag = self.series_number(self.define(LAG), ())
 
     def _index(self) -> None:
@@ -103,11 +115,11 @@ class State(View):
         for number, gone in enumerate(retired):
             self.lives.note(number, bool(gone))
 
-    def _set(self, field: str, value: int) -> None:
+    def put(self, field: str, value: int) -> None:
         self.mapping.store(field_offset(HEADER, field), value)
 
     def count(self, field: str) -> None:
-        self._set(field, self.get(field) + 1)
+        self.put(field, self.get(field) + 1)
 
     # ---- memory ----
 
@@ -127,7 +139,7 @@ class State(View):
                 f"the state of namespace {self.namespace} cannot grow to {size:,} bytes: {error.strerror}"
             ) from error
         self.mapping.grow(size)
-        self._set("size", size)
+        self.put("size", size)
 
     def allocate(self, size: int) -> int:
         """The offset of `size` zeroed bytes."""
@@ -143,7 +155,7 @@ class State(View):
         self.write(offset, layout.DEFINITION.pack(len(data), check) + data)
         return offset
 
-    def _append(self, table: Table, entry: bytes) -> int:
+    def append(self, table: Table, entry: bytes) -> int:
         """A new entry of a table; it exists from the moment that the count says so."""
         number = self.length(table)
         if number >= table.limit:
@@ -162,6 +174,8 @@ class State(View):
 
         Classic buckets may differ: records carry values, so they are counted exactly in the buckets of the first.
         """
+        if self._adds_producer(metric):
+            metric = by_producer(metric)
         number = self.numbers.get(metric.name)
         if number is None and (taken := self._taken(metric)):
             self.count("invalid_metrics")
@@ -170,7 +184,7 @@ class State(View):
         if number is None:
             stored = metric.to_json()
             offset = self._stored(stored, metric_check(len(self.metrics), stored))
-            number = self._append(METRICS, offset.to_bytes(8, "little"))
+            number = self.append(METRICS, offset.to_bytes(8, "little"))
             self.metrics.append(metric)
             self.numbers[metric.name] = number
             self._samples.update(dict.fromkeys(sample_names(metric), metric.name))
@@ -192,7 +206,7 @@ class State(View):
         return ", ".join({f"those of {self._samples[name]}" for name in sample_names(metric) if name in self._samples})
 
     def series_number(self, metric: int | None, labels: tuple[str, ...]) -> int:
-        """The number of a series, made now if it is new; beyond MAX_SERIES that of the metric's overflow series.
+        """The number of a series, made now if it is new; beyond max_series that of the metric's overflow series.
 
         -1 for no metric, and where there is no memory for an overflow series either.
         """
@@ -203,21 +217,15 @@ class State(View):
             number = self.lives.revive(metric, labels)
         if number is not None:
             return number
-        overflow = (OVERFLOW,) * len(labels)
-        if len(self.known) >= MAX_SERIES and labels != overflow:
-            self._overflow(metric, f"more than {MAX_SERIES:,} series in the namespace")
+        overflow = overflow_labels(labels)
+        if len(self.known) >= self.max_series and labels != overflow:
+            self._beyond.add(metric, labels, f"more than {self.max_series:,} series in the namespace")
             return self.series_number(metric, overflow)
         try:
             return self._new_series(metric, labels)
         except StateError as error:
-            self._overflow(metric, str(error))
+            self._beyond.add(metric, labels, str(error))
             return self.known.get((metric, overflow), -1)
-
-    def _overflow(self, metric: int, why: str) -> None:
-        self.count("overflowed")
-        self.warn_once(
-            f"overflow {metric}", f"{self.metrics[metric].name}: {why}; further series are counted as {OVERFLOW}"
-        )
 
     def _new_series(self, metric: int, labels: tuple[str, ...]) -> int:
         entry = np.zeros((), SERIES)
@@ -231,7 +239,7 @@ class State(View):
         kept = lasting(self.metrics[metric], stored)
         check = series_check(len(self.series), metric, int(entry["kind"]), int(entry["classic"]), kept)
         entry["definition"] = self._stored(stored, check)
-        number = self._append(SERIES_TABLE, entry.tobytes())
+        number = self.append(SERIES_TABLE, entry.tobytes())
         self.series.append((metric, labels))
         self.known[metric, labels] = number
         self.lives.note(number)
@@ -239,7 +247,18 @@ class State(View):
 
     def part_of(self, metric: int | None, labels: tuple[str, ...], producer: str, uuid: bytes) -> tuple[str, ...]:
         """The labels under which a producer's value is kept: its own where the gauge merges several."""
-        return labels if metric is None or not self.parts.are_of(metric) else (*labels, producer, uuid.hex())
+        if metric is None:
+            return labels
+        kept = (*labels, producer) if self.adds_producer(metric) else labels
+        return (*kept, producer, uuid.hex()) if self.parts.are_of(metric) else kept
+
+    def adds_producer(self, metric: int) -> bool:
+        """Whether a metric has a label more than its producers gave it."""
+        return self._adds_producer(self.metrics[metric])
+
+    def _adds_producer(self, metric: Metric) -> bool:
+        """Gauges of merge="all" are by producer in any case."""
+        return self.label_producer and metric.merge != "all" and not metric.name.startswith(OWN)
 
     # ---- producers ----
 
@@ -250,7 +269,7 @@ class State(View):
             encoded = producer.encode()
             entry["length"], entry["name"] = len(encoded), np.void(encoded.ljust(64, b"\0"))
             entry["check"] = name_checks(entry.reshape(1))[0]
-            number = self.names[producer] = self._append(NAMES, entry.tobytes())
+            number = self.names[producer] = self.append(NAMES, entry.tobytes())
         return number
 
     def open_slot(self, uuid: bytes, producer: str, start_position: int, capacity: int, pid: int) -> int:
@@ -261,7 +280,7 @@ class State(View):
             entry[field] = start_position
         entry["capacity"], entry["pid"], entry["kept_position"] = capacity, pid, ~start_position % 2**64
         entry["check"] = slot_check(entry)
-        number = self._free.pop() if self._free else self._append(SLOTS, entry.tobytes())
+        number = self._free.pop() if self._free else self.append(SLOTS, entry.tobytes())
         place = self.place(SLOTS, number)
         kept = self.entry(SLOTS, number)  # the fold array of the segment before is taken over, emptied
         entry["folds"], entry["mark"] = kept["folds"], kept["mark"] + np.uint64(1)
@@ -301,9 +320,9 @@ class State(View):
 
     def set_figures(self, foreign: int, quarantined: int, undeletable: int) -> None:
         """How many segments are left aside, by reason."""
-        self._set("foreign", foreign)
-        self._set("quarantined", quarantined)
-        self._set("undeletable", undeletable)
+        self.put("foreign", foreign)
+        self.put("quarantined", quarantined)
+        self.put("undeletable", undeletable)
 
     # ---- the end ----
 
@@ -316,7 +335,7 @@ class State(View):
         """Leave it to the next reader, who can tell then whether any bit has changed."""
         with memoryview(self.mapping) as whole, whole[: self.get("allocated")] as used:
             check = whole_check(used)
-        self._set("sealed", check)
+        self.put("sealed", check)
         self.mapping.close()
 
     def unlink(self) -> None:

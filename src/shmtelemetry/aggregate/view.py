@@ -11,9 +11,10 @@ from ..layout import LABEL_LENGTH
 from ..schema import Metric
 from . import figures
 from ._store import copy_slots, copy_state
+from .histogram import distributions as distributions_of
 from .histogram import histogram_value
 from .series import DEFINITION, HEADER, METRICS, NAMES, SERIES, SERIES_TABLE, SLOTS, TWICE, Table, field_offset
-from .snapshot import Family, HistogramValue, Labels, Snapshot
+from .snapshot import Distributions, Family, HistogramValue, Labels, Snapshot
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -214,13 +215,20 @@ class View:
         for number, metric in enumerate(self.metrics):
             families[metric.name] = self._family(number, entries, copied)
 
+        def number_of(name: str) -> int:
+            return next(number for number, metric in enumerate(self.metrics) if metric.name == name)
+
         def histogram(name: str, at: int) -> HistogramValue:
             if not distributions:
                 raise ValueError("this snapshot was taken without distributions")
-            number = next(number for number, metric in enumerate(self.metrics) if metric.name == name)
+            number = number_of(name)
             return histogram_value(entries[numbers[number][at]], self.metrics[number], copied)
 
-        return Snapshot(self.namespace, time.time_ns(), families, producers, histogram)
+        def all_of(name: str) -> Distributions:
+            return distributions_of(entries[numbers[number_of(name)]], copied)
+
+        taken_ns = time.time_ns()
+        return Snapshot(self.namespace, taken_ns, families, producers, histogram, all_of if distributions else None)
 
     def _group(self, entries: np.ndarray, retired: int) -> None:
         """Find the exposed series of each metric, unless they are those of the last time."""

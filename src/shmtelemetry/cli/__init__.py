@@ -49,7 +49,14 @@ def _end(code: int, message: str) -> NoReturn:
 def main() -> None:
     """Telemetry over shared memory: read it, show it, measure it.
 
-    Options are also taken from the environment, as each one's help says.
+    Most options are settings: they are also taken from the environment, as each command's help says, and from the
+    command's table in the file shmtel.toml of the working directory or of $XDG_CONFIG_HOME/shmtel.
+
+    \b
+    Example:
+      shmtel demo
+      shmtel reader --namespace bot-a --listen 127.0.0.1:8000
+      shmtel ls --namespace bot-a
     """
 
 

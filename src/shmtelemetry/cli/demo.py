@@ -2,20 +2,28 @@
 
 import click
 
-from . import options
+from ..demo import DEFAULT_RATE
+from . import options, settings
 
 
 @click.command("demo")
-@click.option(
+@options.setting(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
     metavar="N",
     help="How long; by default until Ctrl-C.",
 )
 @options.listen
-@click.option("--rate", type=click.IntRange(min=1), metavar="R", help="Market data messages a second.")
+@options.setting(
+    "--rate",
+    type=click.IntRange(min=1),
+    metavar="R",
+    default=DEFAULT_RATE,
+    help="Market data messages a second; each causes about a dozen records.",
+)
 @options.as_json
-def command(seconds: float | None, listen: str, rate: int | None, as_json: bool) -> int:
+@settings.file
+def command(seconds: float | None, listen: str, rate: int, as_json: bool) -> int:
     """A trading system of real processes, its reader and its metrics, in one command.
 
     Prints a line a second, and in the end what became of every record. Ends after --seconds, or on Ctrl-C.
@@ -28,9 +36,9 @@ def command(seconds: float | None, listen: str, rate: int | None, as_json: bool)
     With --json the last line is an object with the keys producers (a list, with the account of each),
     records_per_second and metrics_url; all else goes to stderr.
     """
-    from ..demo.run import DEFAULT_RATE, run_demo
+    from ..demo.run import run_demo
     from ..listen import parse_listen
 
     with options.wrong_use():
         parse_listen(listen)
-    return run_demo(seconds, listen, rate or DEFAULT_RATE, as_json)
+    return run_demo(seconds, listen, rate, as_json)

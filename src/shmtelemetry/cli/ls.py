@@ -7,23 +7,16 @@ from typing import Any
 
 import click
 
-from . import options
+from . import options, settings
 
 COLUMNS = ("namespace", "producer", "pid", "alive", "records", "bytes", "uid", "policy", "age", "reader")
-
-
 FACTS = ("pid", "uid", "alive", "in_ring", "capacity", "bytes", "policy", "age_seconds", "reader", "error")
 
 
 @click.command("ls")
-@click.option(
-    "--namespace",
-    metavar="NS",
-    envvar="SHMTEL_NAMESPACE",
-    show_envvar=True,
-    help="Only the segments of this namespace; by default all.",
-)
+@options.setting("--namespace", metavar="NS", help="Only the segments of this namespace; by default all.")
 @options.as_json
+@settings.file
 def command(namespace: str | None, as_json: bool) -> None:
     """List the segments in shared memory, broken ones with their error, and the states that were kept aside.
 
@@ -67,6 +60,7 @@ def command(namespace: str | None, as_json: bool) -> None:
 def describe(name: str) -> dict[str, Any] | None:
     """One segment, in the keys that the help explains; None if it has gone meanwhile."""
     from .. import layout
+    from ..accounting import has_consumer
     from ..errors import SegmentError
     from ..segment import DIRECTORY, attach, parse_name
 
@@ -94,7 +88,7 @@ def describe(name: str) -> dict[str, Any] | None:
             "capacity": header.capacity,
             "policy": next(policy for policy, number in layout.POLICIES.items() if number == header.policy),
             "age_seconds": round(max(0.0, time.time() - header.created_ns / 1e9), 3),
-            "reader": reader if _is_consumed(path) else None,
+            "reader": reader if has_consumer(segment) else None,
         }
     finally:
         segment.close()
@@ -112,21 +106,6 @@ def _kept(name: str, namespace: str) -> dict[str, Any] | None:
     row = {"name": name, "namespace": namespace, "producer": "@state"} | dict.fromkeys(FACTS)
     error = f"a state that --reset-state kept aside; when nobody needs it any more: rm {path}"
     return row | {"uid": status.st_uid, "bytes": status.st_size, "error": error}
-
-
-def _is_consumed(path: str) -> bool:
-    """Whether somebody drains it: a pid that a killed reader left in it says nothing."""
-    from .. import layout
-    from ..liveness import is_locked
-
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        return is_locked(fd, layout.LOCK_CONSUMER)
-    finally:
-        os.close(fd)
 
 
 def _order(row: dict[str, Any]) -> tuple[str, str, float]:

@@ -5,104 +5,183 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from . import options
+from . import options, settings
+
+if TYPE_CHECKING:
+    from ..exporters.shown import Shown
+    from ..sidecar import Sidecar
+
+logger = logging.getLogger("shmtelemetry")
+
+RELOADED: Final = ("max_series", "gauge_ttl", "include", "exclude", "const_label", "log_level")  # by SIGHUP
 
 
 @click.command("reader")
 @options.namespace
 @options.listen
-@click.option(
+@options.setting(
     "--interval",
-    type=float,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="SECONDS",
-    envvar="SHMTEL_INTERVAL",
-    show_envvar=True,
-    help="Longest sleep between polls, less than 1; by default 1 ms with traffic and 4 ms without.",
+    help="Longest sleep between polls; by default 1 ms with traffic and 4 ms without.",
 )
 @click.option("--once", is_flag=True, help="Drain, print the text exposition, and exit.")
-@click.option(
-    "--ephemeral",
-    is_flag=True,
-    envvar="SHMTEL_EPHEMERAL",
-    show_envvar=True,
-    help="Forget all totals at the end.",
-)
+@options.setting("--ephemeral", is_flag=True, help="Forget all totals at the end.")
 @click.option(
     "--reset-state",
     is_flag=True,
     help="Start from zero; the state that there is, good or bad, is kept aside, and ls shows it.",
 )
-@click.option(
-    "--insecure",
-    is_flag=True,
-    envvar="SHMTEL_INSECURE",
-    show_envvar=True,
-    help="Let --listen be an address that others can reach, without any protection.",
+@options.setting(
+    "--insecure", is_flag=True, help="Let --listen be an address that others can reach, without any protection."
 )
+@options.setting(
+    "--max-series",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=100_000,
+    help="Series of the namespace; label sets beyond are counted together in one series a metric, labelled overflow.",
+)
+@options.setting(
+    "--gauge-ttl",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    default=300.0,
+    help="After which a gauge expires that no living producer has; inf for never.",
+)
+@options.setting(
+    "--include",
+    multiple=True,
+    metavar="GLOB",
+    help="Show only metrics whose name matches, such as 'orders_*', the reader's own shmtel_* among them; repeatable.",
+)
+@options.setting(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    help="Show no metric whose name matches; repeatable.",
+)
+@options.setting(
+    "--const-label",
+    type=options.Pair(),
+    multiple=True,
+    help="Label for every series that is shown; a metric with a label of that name keeps its own; repeatable.",
+)
+@options.setting(
+    "--label-producer",
+    is_flag=True,
+    help="Keep the series of each producer apart by the label producer, instead of adding them up.",
+)
+@options.setting(
+    "--log-level",
+    "LOG_LEVEL",
+    type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
+    default="warning",
+    help="What is said on stderr.",
+)
+@settings.file
+@click.pass_context
 def command(
-    namespace: str,
+    ctx: click.Context,
+    /,
     listen: str,
-    interval: float | None,
     once: bool,
-    ephemeral: bool,
-    reset_state: bool,
     insecure: bool,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    const_label: tuple[tuple[str, str], ...],
+    log_level: str,
+    **reader: Any,
 ) -> None:
     """Drain a namespace, and serve what it aggregates for Prometheus.
 
     Serves /metrics, /health, /health/ready and /health/live, and prints where. SIGTERM and SIGINT drain what
-    is published, keep the totals for the next reader, and exit 0. There is one reader a namespace: a second
-    one exits 1 and names the pid of the first. A state that is damaged, cut short, of another release or no
-    state at all is left as it is, and the reader exits 1 and says so, unless --reset-state is given.
+    is published, keep the totals for the next reader, and exit 0. SIGHUP reads the settings' file again. There
+    is one reader a namespace: a second one exits 1 and names the pid of the first. A state that is damaged, cut
+    short, of another release or no state at all stays as it is: the reader exits 1, unless --reset-state is given.
 
     \b
     Example:
       shmtel reader --namespace bot-a --listen 127.0.0.1:8000
       shmtel reader --namespace bot-a --once
+      shmtel reader --exclude 'shmtel_*' --const-label env=prod --gauge-ttl 300
+      SHMTEL_NAMESPACE=bot-a SHMTEL_CONST_LABEL='env=prod desk="fx spot"' shmtel reader
+      shmtel reader --config bot-a.toml
+
+    \b
+    The last of these with the file
+      [reader]
+      namespace = "bot-a"
+      const-label = ["env=prod", "desk=fx spot"]
     """
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    from ..exporters.shown import Shown
+
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    with options.wrong_use():
+        shown = Shown(include, exclude, const_label)
     if once:
-        _print_once(namespace, ephemeral, interval, reset_state)
+        _print_once(shown, reader)
     else:
-        _serve(namespace, listen, ephemeral, interval, reset_state, insecure)
+        _serve(ctx, listen, insecure, shown, reader)
 
 
-def _print_once(namespace: str, ephemeral: bool, interval: float | None, reset_state: bool) -> None:
+def _print_once(shown: "Shown", settings: dict[str, Any]) -> None:
     from ..exporters.prometheus import expose
     from ..reader import Reader
 
     with options.wrong_use():
-        reader = Reader(namespace, ephemeral=ephemeral, interval=interval, reset_state=reset_state)
+        reader = Reader(**settings)
     with reader:
         reader.poll()
-        click.echo(expose(reader.snapshot(distributions=False)), nl=False)
+        click.echo(expose(shown(reader.snapshot(distributions=False))), nl=False)
 
 
-def _serve(
-    namespace: str, listen: str, ephemeral: bool, interval: float | None, reset_state: bool, insecure: bool
-) -> None:
+def _serve(ctx: click.Context, listen: str, insecure: bool, shown: "Shown", reader: dict[str, Any]) -> None:
     from ..sidecar import Sidecar
 
-    with ending_signals() as signals:
+    with caught_signals() as signals:
         with options.wrong_use():
-            sidecar = Sidecar(namespace, listen, ephemeral, interval, insecure, reset_state)
+            sidecar = Sidecar(listen=listen, insecure=insecure, shown=shown, **reader)
         with sidecar:
             click.echo(f"listening on {sidecar.url}")
-            os.read(signals, 1)
+            while os.read(signals, 1)[0] == signal.SIGHUP:
+                _reload(ctx, sidecar)
+
+
+def _reload(ctx: click.Context, sidecar: "Sidecar") -> None:
+    """Take over what the settings' file says now; one that cannot be used changes nothing."""
+    from ..exporters.shown import Shown
+
+    try:
+        anew = settings.anew(ctx)
+        with options.wrong_use():
+            shown = Shown(anew["include"], anew["exclude"], anew["const_label"])
+            sidecar.reader.bound(anew["max_series"], anew["gauge_ttl"])
+    except click.UsageError as error:
+        logger.error("settings stay as they were: %s", error.format_message())
+        return
+    sidecar.shown = shown
+    logging.getLogger().setLevel(anew["log_level"].upper())
+    logger.info("settings are read again")
+    for name in anew:
+        if name not in RELOADED and anew[name] != ctx.params[name]:
+            logger.warning("%s changes with the reader's next start only", name.replace("_", "-"))
 
 
 @contextmanager
-def ending_signals() -> Iterator[int]:
-    """A file descriptor that becomes readable with SIGTERM and SIGINT, which do nothing else meanwhile.
+def caught_signals() -> Iterator[int]:
+    """A file descriptor with the numbers of SIGTERM, SIGINT and SIGHUP as bytes; they do nothing else meanwhile.
 
     The kernel may give a signal to any thread, such as one of numpy's: only a descriptor wakes the main one.
     """
     reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     os.set_blocking(reading, True)
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    caught = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
+    before = {number: signal.signal(number, lambda *_: None) for number in caught}
     wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
         yield reading

@@ -5,3 +5,7 @@ its order books, ``signal-bridge`` turns quotes into signals, ``risk-manager`` t
 orders, and ``execution-engine`` fills them. :func:`shmtelemetry.demo.run.run_demo` starts them, and beside
 them the reader.
 """
+
+from typing import Final
+
+DEFAULT_RATE: Final = 12_000  # market data messages a second

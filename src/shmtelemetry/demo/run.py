@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Final, TextIO
 
 from shmtelemetry.aggregate.snapshot import Snapshot
+from shmtelemetry.demo import DEFAULT_RATE
 from shmtelemetry.demo.accounts import Account, as_rows, settle_account, table
 from shmtelemetry.demo.live import LiveLine
 from shmtelemetry.demo.platform import Platform, ServiceError
@@ -24,7 +25,6 @@ from shmtelemetry.demo.services import SERVICE_NAMES, Report, say
 from shmtelemetry.sidecar import Sidecar
 
 DEFAULT_LISTEN: Final = "127.0.0.1:8000"
-DEFAULT_RATE: Final = 12_000  # market data messages a second
 
 _SETTLE_SECONDS: Final = 10.0
 

@@ -21,6 +21,7 @@ from ..aggregate.snapshot import Snapshot
 from ..errors import ShmtelError
 from ..listen import Address, names_loopback, parse_listen
 from .prometheus import Exposition, negotiate
+from .protobuf import PROTOBUF, MetricFamilies, is_asked_for
 
 IDLE_SECONDS: Final = 30.0  # until a connection that says nothing is closed
 POLL_SECONDS: Final = 0.25  # between looks at whether the server shall stop
@@ -54,14 +55,15 @@ class MetricsServer:
     """Serves `/metrics`, `/health`, `/health/ready`, `/health/live` and an index, each request in a thread.
 
     listen, insecure: as `parse_listen` takes them; the address is bound at once, and served from `start` on.
-    snapshot, health: asked at each request, in its thread. Raises ValueError for an address that must not be,
+    snapshot: asked at each scrape, in its thread, whether distributions are needed as well: for native histograms they
+    are. health: asked at each request, in its thread. Raises ValueError for an address that must not be,
     ShmtelError for one that cannot be bound.
     """
 
     def __init__(
         self,
         listen: str,
-        snapshot: Callable[[], Snapshot],
+        snapshot: Callable[[bool], Snapshot],
         health: Callable[[], Health],
         *,
         insecure: bool = False,
@@ -107,9 +109,10 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     allow_reuse_address = True
     request_queue_size = 64
 
-    def __init__(self, address: Address, snapshot: Callable[[], Snapshot], health: Callable[[], Health]) -> None:
+    def __init__(self, address: Address, snapshot: Callable[[bool], Snapshot], health: Callable[[], Health]) -> None:
         self.address_family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        self.snapshot, self.health, self.exposition = snapshot, health, Exposition()
+        self.snapshot, self.health = snapshot, health
+        self.exposition, self.metric_families = Exposition(), MetricFamilies()
         self.only_loopback = address.loopback
         self._connections: dict[threading.Thread, socket.socket] = {}
         self._lock = threading.Lock()
@@ -189,10 +192,8 @@ class _Handler(BaseHTTPRequestHandler):
         return self.request_version == "HTTP/1.0" if host is None else names_loopback(host)
 
     def _metrics(self, query: str) -> None:
-        openmetrics, content_type = negotiate(self._header("Accept"))
         try:
-            names = parse_qs(query).get("name[]")
-            body = self.server.exposition.expose(self.server.snapshot(), openmetrics, names)
+            body, content_type = self._exposition(self._header("Accept"), parse_qs(query).get("name[]"))
         except Exception as error:
             logger.exception("the metrics cannot be shown")
             self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, f"the metrics cannot be shown: {error!r}")
@@ -203,6 +204,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, body, content_type, {"Content-Encoding": "gzip"})
         else:
             self._send(HTTPStatus.OK, body, content_type)
+
+    def _exposition(self, accept: str, names: list[str] | None) -> tuple[bytes, str]:
+        if is_asked_for(accept):
+            return self.server.metric_families.expose(self.server.snapshot(True), names), PROTOBUF
+        openmetrics, content_type = negotiate(accept)
+        return self.server.exposition.expose(self.server.snapshot(False), openmetrics, names), content_type
 
     def _health(self, details: bool) -> None:
         try:

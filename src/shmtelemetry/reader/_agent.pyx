@@ -30,7 +30,7 @@ from ..aggregate._kernels cimport (
 from ..aggregate._state cimport (
     COMPARE_EXCHANGE, COMPILER_BARRIER, COUNTER, DONE, GAUGE, NAMES_CHUNK, NAMES_TABLE, NEED_SERIES, NEED_SPACE,
     SHMTEL_UNLIKELY, Batch, Bounds, Core, Fold, Name, Outcome, Series, Slot, Target, begin_figures, begin_run,
-    end_figures, end_run, fold_key, folds_capacity, folds_of, move_position, next_step, seal,
+    end_figures, end_run, cell_check, folds_capacity, folds_of, move_position, next_step, seal,
 )
 from ..aggregate._store cimport Store
 from ._plan cimport KEY, MAX_WIDTH, Plan, add_group, find_group, free_plan, gather, make_plan
@@ -313,7 +313,7 @@ cdef class Agent:
             shmtel_cell_read(cell, &steps, &time, &amount)
             folds[at].steps, folds[at].amount = steps, amount
             folds[at].dropped = SHMTEL_LOAD_ACQUIRE(&cell.dropped)
-            folds[at].key = fold_key(0, steps, amount, folds[at].dropped)
+            folds[at].key = cell_check(steps, amount, folds[at].dropped)
 
     def set_plan(self, uint64_t number, columns, labels, int time_offset, uint64_t time_ns):
         """The metrics of a ring of records, see make_plan. time_offset: -1 for none; time_ns: of the field's unit."""

@@ -6,8 +6,7 @@ from itertools import accumulate
 
 from .. import layout
 from ..aggregate._kernels import Buckets
-from ..aggregate.redundancy import empty_fold
-from ..aggregate.series import FOLD, KINDS, SERIES_TABLE, SLOT, SLOT_LIVE, SLOTS, TWICE, field_offset
+from ..aggregate.series import FOLD, KINDS, SERIES_TABLE, SLOT, SLOT_LIVE, SLOTS, TWICE, digest, field_offset
 from ..aggregate.state import State
 from ..aggregate.view import decode_labels
 from ..errors import SegmentError, StateError
@@ -168,7 +167,7 @@ class Attachment:
         metric = self._metrics[number]
         if metric is None:
             return -1, NO_BUCKETS
-        if len(labels) != len(self._state.metrics[metric].labels):
+        if len(labels) + self._state.adds_producer(metric) != len(self._state.metrics[metric].labels):
             raise SegmentError(
                 f"{self.segment.name}: a series of {self._state.metrics[metric].name} with {count} labels"
             )
@@ -267,19 +266,19 @@ class RecordPlan:
         self._time_ns = round(SECONDS_PER[unit or "ns"] * 1e9)
         self.used: list[int] = []  # numbers of the series that its groups have
         self._folds = 0
-        self._known_folds: dict[int, int] = {}  # number of the series → index of its fold
+        self._known_folds: dict[int, int] = {}  # digest of metric and label fields → index of the fold
 
     def install(self, agent: Agent, number: int) -> None:
         labels = [(offset, item.itemsize) for _, item, offset in self._labels]
         agent.set_plan(number, self.columns, labels, self._time_offset, self._time_ns)
 
     def restore(self, slot: int) -> None:
-        """Nothing but the totals' last values has to survive a reader: their folds name their series."""
+        """Nothing but the totals' last values has to survive a reader: their folds say whose they are."""
         offset, capacity = self._state.folds(slot)
         for at in range(capacity):
-            key = int.from_bytes(self._state.block(offset + at * FOLD.itemsize, 4), "little")
+            key = int.from_bytes(self._state.block(offset + at * FOLD.itemsize, 8), "little")
             if key:
-                self._known_folds[key - 1] = at
+                self._known_folds[key] = at
                 self._folds = at + 1
 
     def add_group(self, agent: Agent, number: int, slot: int, key: bytes) -> None:
@@ -293,7 +292,7 @@ class RecordPlan:
         folds = [-1] * len(series)
         for column, total in enumerate(self._totals):
             if total and series[column] >= 0:
-                folds[column] = self._fold(slot, series[column], labels)
+                folds[column] = self._fold(slot, digest(self._metrics[column], key))
                 if folds[column] < 0:  # without a last value of its own it would count everything again
                     series[column] = -1
         offsets = [self._state.place(SERIES_TABLE, at) if at >= 0 else -1 for at in series]
@@ -303,19 +302,20 @@ class RecordPlan:
                 self._state.lives.use(at)
         agent.add_group(number, key, offsets, folds)
 
-    def _fold(self, slot: int, series: int, labels: tuple[str, ...]) -> int:
-        """Index of the fold with a cumulative column's last value; -1 for an overflow series, and without memory."""
-        if self._state.series[series][1] != labels:
-            return -1
-        known = self._known_folds.get(series)
+    def _fold(self, slot: int, key: int) -> int:
+        """Index of the fold with the last value of a cumulative column and label set; -1 without memory for it.
+
+        Not by series: those of all label sets beyond the bound are one.
+        """
+        known = self._known_folds.get(key)
         if known is None:
             try:
                 self._state.ensure_folds(slot, self._folds + 1)
             except StateError:
                 return -1
             offset = self._state.folds(slot)[0] + self._folds * FOLD.itemsize
-            self._state.mapping.store(offset, empty_fold(series + 1))
-            known = self._known_folds[series] = self._folds
+            self._state.mapping.store(offset, key)
+            known = self._known_folds[key] = self._folds
             self._folds += 1
         return known
 

@@ -10,7 +10,7 @@ from typing import Self
 
 from ..aggregate.outside import Published
 from ..aggregate.snapshot import Snapshot
-from ..aggregate.state import GAUGE_TTL, state_path
+from ..aggregate.state import GAUGE_TTL, MAX_SERIES, state_path
 from ..errors import ReaderBusyError, ShmtelError
 from ..segment import DIRECTORY, check_name
 from .control import Membership, ask
@@ -35,16 +35,27 @@ def read_state(namespace: str = "default") -> Snapshot:
         published.close()
 
 
+def _bounds(max_series: int, gauge_ttl: float) -> tuple[int, float]:
+    """Both, as they can be. Raises ValueError."""
+    if max_series < 1:
+        raise ValueError(f"max_series {max_series!r}: expected at least 1")
+    if not gauge_ttl >= 0:
+        raise ValueError(f"gauge_ttl {gauge_ttl!r}: expected 0 or more seconds")
+    return max_series, gauge_ttl
+
+
 class Reader:
     """Drains all rings of a namespace into its state. One process at a time has that role.
 
     standby: share the role with other processes that have such a reader. `start` takes it if it is free, and takes it
     over when its holder ends; until then this reader shows what the holder publishes. Otherwise the role is taken now:
-    raises ReaderBusyError naming the pid of the process that has it, StateError for a state that cannot be used.
+    raises ReaderBusyError naming the pid of the process that has it, StateError for a state that cannot be used or was
+    begun with label_producer otherwise.
 
     ephemeral: remove the state at the end, else the next reader goes on with the totals; with standby, the last of the
     processes that share it removes it. interval: longest sleep between turns in seconds, by default 1 ms with traffic
-    and 4 ms without. gauge_ttl: seconds until a gauge expires that no living producer has, math.inf for never.
+    and 4 ms without. max_series, gauge_ttl: see `bound`. label_producer: whether each series carries its producer's
+    name in the label `producer`, instead of one for all producers; None goes on as the state began, a new one for all.
     reset_state: begin from zero; the state that there is, good or bad, is kept aside under another name.
     """
 
@@ -55,19 +66,17 @@ class Reader:
         standby: bool = False,
         ephemeral: bool = False,
         interval: float | None = None,
+        max_series: int = MAX_SERIES,
         gauge_ttl: float = GAUGE_TTL,
+        label_producer: bool | None = None,
         reset_state: bool = False,
     ) -> None:
         self.namespace, self.ephemeral, self.standby = check_name("namespace", namespace), ephemeral, standby
         if interval is not None and not 0 < interval < 1:
             raise ValueError(f"interval {interval!r}: expected more than 0 and less than 1 second")
-        if not gauge_ttl >= 0:
-            raise ValueError(f"gauge_ttl {gauge_ttl!r}: expected 0 or more seconds")
         if reset_state and standby:
-            raise ValueError(
-                "reset_state and standby: a reader that may have to wait for the role cannot reset its state"
-            )
-        self._settings = interval or LONGEST_SLEEP, gauge_ttl
+            raise ValueError("reset_state and standby: a reader that may wait for the role cannot reset its state")
+        self._settings = interval or LONGEST_SLEEP, *_bounds(max_series, gauge_ttl), label_producer
         self._path = state_path(DIRECTORY, namespace, os.geteuid())
         self._pid, self._closed = os.getpid(), False
         self._drained = 0
@@ -76,6 +85,19 @@ class Reader:
         self._watcher: threading.Thread | None = None
         self._lock = threading.RLock()  # of what changes when the role is taken
         self._role = None if standby else Role(namespace, *self._settings, reset_state=reset_state)
+
+    def bound(self, max_series: int = MAX_SERIES, gauge_ttl: float = GAUGE_TTL) -> None:
+        """Set anew, from now on, what bounds the series that are kept.
+
+        max_series: of the namespace; what comes beyond is counted in one `overflow` series a metric. Series that are
+        there stay. gauge_ttl: seconds until a gauge expires that no living producer has, math.inf for never. Raises
+        ValueError.
+        """
+        bounds = _bounds(max_series, gauge_ttl)
+        with self._lock:
+            self._settings = self._settings[0], *bounds, self._settings[3]
+            if self._role is not None:
+                self._role.bound(*bounds)
 
     # ---- turns ----
 

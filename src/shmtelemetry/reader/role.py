@@ -16,7 +16,7 @@ from ..aggregate._kernels import Buckets
 from ..aggregate.aside import keep_aside
 from ..aggregate.series import SERIES_TABLE
 from ..aggregate.snapshot import Snapshot
-from ..aggregate.state import GAUGE_TTL, State, make_state, state_path
+from ..aggregate.state import GAUGE_TTL, MAX_SERIES, State, make_state, state_path
 from ..aggregate.view import View
 from ..segment import DIRECTORY
 from ._agent import Agent
@@ -37,24 +37,29 @@ PATIENCE = 0.05  # seconds for which others who ask are served, as long as they 
 class Role:
     """The namespace's lock, its state, and the loop that drains into it.
 
-    interval: longest sleep in seconds. gauge_ttl: seconds until a gauge expires that no living producer has.
-    reset_state: begin from zero; what there was is kept aside.
-
-    Raises ReaderBusyError naming the process that has the lock, StateError for a state that cannot be used.
+    interval: longest sleep in seconds. max_series, gauge_ttl, label_producer: as State has them. reset_state: begin
+    from zero; what there was is kept aside. Raises ReaderBusyError naming the process that has the lock, StateError for
+    a state that cannot be used.
     """
 
     def __init__(
         self,
         namespace: str,
         interval: float = LONGEST_SLEEP,
+        max_series: int = MAX_SERIES,
         gauge_ttl: float = GAUGE_TTL,
+        label_producer: bool | None = None,
         reset_state: bool = False,
     ) -> None:
         self._control = Control(namespace)
         try:
+            path = state_path(DIRECTORY, namespace, os.geteuid())
             if reset_state:
-                self._reset(state_path(DIRECTORY, namespace, os.geteuid()), namespace)
-            self._open(namespace, interval, gauge_ttl)
+                self._reset(path, namespace)
+            make_state(path)
+            self._control.hold(path, namespace)
+            self._state = State(namespace, path, max_series, gauge_ttl, label_producer)
+            self._open(namespace, interval)
         except BaseException:
             self._control.close()
             raise
@@ -66,11 +71,7 @@ class Role:
                 self._control.hold(path, namespace)
             logger.warning("the state of namespace %s is kept aside as %s", namespace, keep_aside(path))
 
-    def _open(self, namespace: str, interval: float, gauge_ttl: float) -> None:
-        path = state_path(DIRECTORY, namespace, os.geteuid())
-        make_state(path)
-        self._control.hold(path, namespace)
-        self._state = State(namespace, path, gauge_ttl)
+    def _open(self, namespace: str, interval: float) -> None:
         self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._agent = Agent(self._state.store, self._eventfd, int(interval * 1e9), self._control.mapping, BELL, ASKED)
         lag = self._state.place(SERIES_TABLE, self._state.lag)
@@ -83,6 +84,9 @@ class Role:
         self._wakeful = select.poll()  # select.select refuses descriptors from 1024 on
         self._wakeful.register(self._eventfd, select.POLLIN)
         self._drained = 0  # records, when it was closed
+
+    def bound(self, max_series: int, gauge_ttl: float) -> None:
+        self._state.max_series, self._state.gauge_ttl = max_series, gauge_ttl
 
     # ---- turns ----
 
