@@ -32,6 +32,7 @@ MODULES = [
     "aggregate._store",
     "aggregate._distributions",
     "reader._places",
+    "aggregate._check",
     "reader._plan",
     "reader._agent",
     "exporters._text",

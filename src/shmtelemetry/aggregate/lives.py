@@ -12,7 +12,7 @@ import numpy as np
 
 from .overflow import is_overflow
 from .parts import UUID_LENGTH
-from .series import BLOCK, EXEMPLAR, PAGE_BUCKETS, SERIES, SERIES_TABLE, field_offset
+from .series import BLOCK, EMPTY_COUNTER, EXEMPLAR, KINDS, PAGE_BUCKETS, RETIRED, SERIES, SERIES_TABLE, field_offset
 
 if TYPE_CHECKING:
     from .state import State
@@ -85,7 +85,7 @@ class Lives:
         key = self._state.series[number]
         if self._state.known.get(key) == number:
             del self._state.known[key]
-        self._set(number, "retired", 1)
+        self._set(number, "retired", RETIRED)
         self._state.count("retired")
         self.note(number, retired=True)
 
@@ -122,6 +122,8 @@ class Lives:
             self._set(number, field, 0)
         for field, value in (("minimum", np.inf), ("maximum", -np.inf)):
             self._set(number, field, int(np.float64(value).view(np.uint64)))
+        if entry["kind"] == KINDS["counter"]:
+            self._set(number, "minimum", EMPTY_COUNTER)
         self._set(number, "created_ns", time.time_ns())
 
     def _pages(self, entry: np.void) -> list[int]:

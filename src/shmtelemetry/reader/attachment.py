@@ -6,7 +6,7 @@ from itertools import accumulate
 
 from .. import layout
 from ..aggregate._kernels import Buckets
-from ..aggregate.series import FOLD, KINDS, SERIES_TABLE, SLOT, SLOTS, digest, field_offset
+from ..aggregate.series import FOLD, KINDS, SERIES_TABLE, SLOT, SLOT_LIVE, SLOTS, TWICE, digest, field_offset
 from ..aggregate.state import State
 from ..aggregate.view import decode_labels
 from ..errors import SegmentError, StateError
@@ -59,7 +59,7 @@ class Attachment:
 
     def _set_up(self, slot: int) -> None:
         if self._plan is None:
-            self._settled = int(self._state.entry(SLOTS, slot)["settled"])
+            self._settled = int(self._state.entry(SLOTS, slot)["settled"]) % 2**32
             self.learn()
             if not self._known and self._was_read():
                 self._agent.skip_cells(self.number)  # they are in a state that somebody has removed
@@ -148,7 +148,7 @@ class Attachment:
         self._state.lives.remove(self._series[number])
         self._series[number] = -1
         place = self._state.place(SLOTS, self.slot) + field_offset(SLOT, "settled")
-        self._state.mapping.store(place, begin + layout.CATALOGUE_RECORD.size + layout.RETIRE.size)
+        self._state.mapping.store(place, (begin + layout.CATALOGUE_RECORD.size + layout.RETIRE.size) * TWICE)
         return True
 
     def _ensure_folds(self, count: int) -> None:
@@ -191,11 +191,14 @@ class Attachment:
         return self._state.place(SERIES_TABLE, series) if series >= 0 else -1
 
     def _was_read(self) -> bool:
-        """Whether a reader has ever had the segment before; says so to the next one."""
-        at = self.segment.header.reader_offset + layout.READER_SEEN
-        seen = bool(self.segment.mapping.load(at))
-        self.segment.mapping.store(at, 1)
-        return seen
+        """Whether a reader has ever had the segment before."""
+        return bool(self.segment.mapping.load(self.segment.header.reader_offset + layout.READER_SEEN))
+
+    def begin(self) -> None:
+        """It is set up: from here on all of the segment goes into the slot, whichever reader takes it."""
+        self._state.set_slot_status(self.slot, SLOT_LIVE)
+        # Not before: a reader that finds this and no slot takes what cells hold for that of a state which was removed.
+        self.segment.mapping.store(self.segment.header.reader_offset + layout.READER_SEEN, 1)
 
     def end(self) -> None:
         """Its producer has ended, and all of it is in the state."""
@@ -289,9 +292,9 @@ class RecordPlan:
 
     def restore(self, slot: int) -> None:
         """Nothing but the totals' last values has to survive a reader: their folds say whose they are."""
-        entry = self._state.entry(SLOTS, slot)
-        for at in range(int(entry["folds_capacity"])):
-            key = int.from_bytes(self._state.block(int(entry["folds"]) + at * FOLD.itemsize, 8), "little")
+        offset, capacity = self._state.folds(slot)
+        for at in range(capacity):
+            key = int.from_bytes(self._state.block(offset + at * FOLD.itemsize, 8), "little")
             if key:
                 self._known_folds[key] = at
                 self._folds = at + 1
@@ -328,7 +331,7 @@ class RecordPlan:
                 self._state.ensure_folds(slot, self._folds + 1)
             except StateError:
                 return -1
-            offset = int(self._state.entry(SLOTS, slot)["folds"]) + self._folds * FOLD.itemsize
+            offset = self._state.folds(slot)[0] + self._folds * FOLD.itemsize
             self._state.mapping.store(offset, key)
             known = self._known_folds[key] = self._folds
             self._folds += 1

@@ -60,6 +60,8 @@ class Control:
                 if not lock(fd, LOCK_READER):
                     pid = os.pread(fd, 8, field_offset(HEADER, "reader_pid"))
                     raise ReaderBusyError(f"the state of namespace {namespace}", int.from_bytes(pid, "little"))
+                if self._held is not None:
+                    self._held.close()
                 self._held = Mapping(fd, 1)
             finally:
                 os.close(fd)

@@ -7,7 +7,7 @@ import logging
 import os
 
 from .. import layout
-from ..aggregate.series import SLOT_ASIDE, SLOT_ENDED, SLOT_LIVE, SLOTS
+from ..aggregate.series import SLOT_ASIDE, SLOT_ENDED, SLOTS
 from ..aggregate.state import State
 from ..errors import ReaderBusyError, SegmentError, StateError
 from ..segment import DIRECTORY, Segment, attach, header_uuid, segment_names
@@ -130,7 +130,7 @@ class Keeper:
             self._quarantine(name, error)
             segment.close()
             return
-        self._state.set_slot_status(attachment.slot, SLOT_LIVE)
+        attachment.begin()
         self._attachments[attachment.number] = attachment
         self._agent.start(attachment.number)
 

@@ -56,7 +56,8 @@ class Reader:
     processes that share it removes it, if that one's is ephemeral when it closes. interval: longest sleep between turns
     in seconds, by default 1 ms with traffic and 4 ms without. max_series, gauge_ttl: see `bound`. label_producer:
     whether each series carries its producer's name in the label `producer`, instead of one for all producers; None goes
-    on as the state began, a new one for all.
+    on as the state began, a new one for all. reset_state: begin from zero; the state that there is, good or bad, is kept
+    aside under another name.
     """
 
     def __init__(
@@ -69,10 +70,13 @@ class Reader:
         max_series: int = MAX_SERIES,
         gauge_ttl: float = GAUGE_TTL,
         label_producer: bool | None = None,
+        reset_state: bool = False,
     ) -> None:
         self.namespace, self.ephemeral, self.standby = check_name("namespace", namespace), ephemeral, standby
         if interval is not None and not 0 < interval < 1:
             raise ValueError(f"interval {interval!r}: expected more than 0 and less than 1 second")
+        if reset_state and standby:
+            raise ValueError("reset_state and standby: a reader that may wait for the role cannot reset its state")
         self._settings = interval or LONGEST_SLEEP, *_bounds(max_series, gauge_ttl), label_producer
         self._path = state_path(DIRECTORY, namespace, os.geteuid())
         self._pid, self._closed = os.getpid(), False
@@ -81,7 +85,7 @@ class Reader:
         self._membership: Membership | None = None
         self._watcher: threading.Thread | None = None
         self._lock = threading.RLock()  # of what changes when the role is taken
-        self._role = None if standby else Role(namespace, *self._settings)
+        self._role = None if standby else Role(namespace, *self._settings, reset_state=reset_state)
 
     def bound(self, max_series: int = MAX_SERIES, gauge_ttl: float = GAUGE_TTL) -> None:
         """Set anew, from now on, what bounds the series that are kept.

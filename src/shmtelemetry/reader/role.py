@@ -10,8 +10,10 @@ import os
 import select
 import threading
 import time
+from pathlib import Path
 
 from ..aggregate._kernels import Buckets
+from ..aggregate.aside import keep_aside
 from ..aggregate.series import SERIES_TABLE
 from ..aggregate.snapshot import Snapshot
 from ..aggregate.state import GAUGE_TTL, MAX_SERIES, State, make_state, state_path
@@ -35,8 +37,9 @@ PATIENCE = 0.05  # seconds for which others who ask are served, as long as they 
 class Role:
     """The namespace's lock, its state, and the loop that drains into it.
 
-    interval: longest sleep in seconds. max_series, gauge_ttl, label_producer: as State has them. Raises ReaderBusyError
-    naming the process that has the lock, StateError for a state that cannot be used.
+    interval: longest sleep in seconds. max_series, gauge_ttl, label_producer: as State has them. reset_state: begin
+    from zero; what there was is kept aside. Raises ReaderBusyError naming the process that has the lock, StateError for
+    a state that cannot be used.
     """
 
     def __init__(
@@ -46,10 +49,13 @@ class Role:
         max_series: int = MAX_SERIES,
         gauge_ttl: float = GAUGE_TTL,
         label_producer: bool | None = None,
+        reset_state: bool = False,
     ) -> None:
         self._control = Control(namespace)
         try:
             path = state_path(DIRECTORY, namespace, os.geteuid())
+            if reset_state:
+                self._reset(path, namespace)
             make_state(path)
             self._control.hold(path, namespace)
             self._state = State(namespace, path, max_series, gauge_ttl, label_producer)
@@ -57,6 +63,13 @@ class Role:
         except BaseException:
             self._control.close()
             raise
+
+    def _reset(self, path: Path, namespace: str) -> None:
+        """Keep the state aside, unless a reader whose own lock somebody removed still writes it."""
+        if os.path.lexists(path):
+            if path.is_file() and not path.is_symlink():
+                self._control.hold(path, namespace)
+            logger.warning("the state of namespace %s is kept aside as %s", namespace, keep_aside(path))
 
     def _open(self, namespace: str, interval: float) -> None:
         self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
