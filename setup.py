@@ -30,6 +30,7 @@ MODULES = [
     "aggregate._exemplars",
     "aggregate._kernels",
     "aggregate._store",
+    "aggregate._seconds",
     "aggregate._distributions",
     "reader._places",
     "aggregate._check",

@@ -139,6 +139,8 @@ class Attachment:
             raise SegmentError(f"{self.segment.name}: series {number} is retired, of {len(self._series)}")
         if self._series[number] < 0:
             return True
+        if self._state.lives.gathering:  # others may have the series, and are not found yet
+            return False
         until, position = self._retiring
         if begin >= until:
             self._retiring = until, position = end, self._agent.written(self.number)
@@ -288,7 +290,7 @@ class RecordPlan:
 
     def install(self, agent: Agent, number: int) -> None:
         labels = [(offset, item.itemsize) for _, item, offset in self._labels]
-        agent.set_plan(number, self.columns, labels, self._time_offset, self._time_ns)
+        agent.set_plan(number, self.columns, self._metrics, labels, self._time_offset, self._time_ns)
 
     def restore(self, slot: int) -> None:
         """Nothing but the totals' last values has to survive a reader: their folds say whose they are."""

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from .._mapping import Mapping
+from ..aggregate import recorder
+from ..aggregate.seconds import windows_path
 from ..aggregate.series import HEADER, field_offset
 from ..errors import ReaderBusyError
 from ..liveness import fork_lock, is_locked, lock, share
@@ -170,6 +172,7 @@ class Membership:
             try:
                 last = lock(fd, LOCK_MEMBERS) and lock(fd, LOCK_READER)
                 if last:
+                    recorder.remove(windows_path(self._state))
                     os.unlink(self._state)
                 return last
             finally:
