@@ -71,7 +71,8 @@ def _look(url: str, pid: int, namespace: str) -> Look:
     }
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
         resident = next(int(line.split()[1]) for line in status if line.startswith("RssAnon"))
-    return Look(samples, len(text), seconds, len(list(SHM.glob(f"shmtel.{namespace}.*"))), resident)
+    length = sum(len(line) for line in text.splitlines() if "_window_" not in line)  # these come and go
+    return Look(samples, length, seconds, len(list(SHM.glob(f"shmtel.{namespace}.*"))), resident)
 
 
 def churn(namespace: str, url: str, reader_pid: int, count: int) -> list[Look]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -264,6 +265,24 @@ def test_a_reader_that_was_killed_while_it_took_a_second_leaves_the_others(names
     finally:
         path.unlink()
     assert time.monotonic() - begin >= seconds.PATIENCE
+
+
+def test_who_looks_waits_for_a_second_that_is_being_taken(namespace: str) -> None:
+    """Its maxima are no longer in the series, and not yet in the table."""
+    path, stored, state = written(namespace)
+    before = np.frombuffer(stored[: HEADER.itemsize], HEADER).copy()
+    before[0]["seconds"][-1] = np.zeros((), ENTRY)
+    before["mark"] += 1
+    path.write_bytes(before.tobytes() + stored[HEADER.itemsize :])
+    fd = os.open(path, os.O_RDWR)
+    done = threading.Timer(0.05, lambda: os.pwrite(fd, stored, 0))
+    done.start()
+    try:
+        assert len(recent(path, state).seconds) == 5
+    finally:
+        done.join()
+        os.close(fd)
+        path.unlink()
 
 
 def test_a_gap_ends_the_windows(namespace: str) -> None:

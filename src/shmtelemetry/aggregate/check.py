@@ -65,6 +65,8 @@ def check_header(fd: int, namespace: str) -> int:
 
     Raises StateError for a file that is no state of this version, or is cut short.
     """
+    if (owner := os.fstat(fd).st_uid) != os.geteuid():
+        raise unusable(namespace, f"belongs to user {owner}")
     stored = os.pread(fd, HEADER.itemsize, 0)
     if len(stored) < HEADER.itemsize:
         raise unusable(namespace, f"is too short: {len(stored)} bytes")

@@ -86,6 +86,7 @@ class Reader:
         self._published: Published | None = None
         self._membership: Membership | None = None
         self._watcher: threading.Thread | None = None
+        self._holder = 0  # pid of the process that has the role; 0 where it is not known
         self._lock = threading.RLock()  # of what changes when the role is taken
         self._role = None if standby else Role(namespace, *self._settings, reset_state=reset_state)
 
@@ -189,14 +190,16 @@ class Reader:
     def _watch(self) -> None:
         """Take the role when its holder ends."""
         role = None
+        said = ""
         while role is None:
             if self._waited_for_holder():
                 return
             try:
                 role = self._take()
-            except (ShmtelError, OSError) as error:
-                logger.warning("namespace %s cannot be read: %s", self.namespace, error)
-                return
+            except (ShmtelError, OSError) as error:  # such as no memory now: tried again every WATCH seconds
+                if str(error) != said:
+                    logger.warning("namespace %s cannot be read: %s", self.namespace, error)
+                said, self._holder = str(error), 0
         role.start()
 
     def _waited_for_holder(self) -> bool:

@@ -84,7 +84,7 @@ class Role:
         remove(seconds)  # those of a reader that was killed
         self._recorder = Recorder(seconds, self._state.store, self._state.uuid) if windows else None
         self._view, self._view_lock = View(namespace, self._state.mapping, seconds=seconds), threading.Lock()
-        self._keeping = threading.Lock()
+        self._keeping, self._starting = threading.Lock(), threading.Lock()
         self._threads: list[threading.Thread] = []
         self._stopping = False
         self._wakeful = select.poll()  # select.select refuses descriptors from 1024 on
@@ -116,8 +116,11 @@ class Role:
 
     def start(self) -> None:
         """Run the loop in threads of their own until `stop`."""
-        if self._threads:
-            return
+        with self._starting:  # two loops would write one state
+            if not self._threads:
+                self._start()
+
+    def _start(self) -> None:
         self._stopping = False
         self._agent.resume()
         self._threads = [
@@ -146,7 +149,8 @@ class Role:
             except Exception:
                 logger.exception("the reader goes on after an error")
                 time.sleep(KEEPER_PERIOD)
-            self._wakeful.poll(1000 * min(KEEPER_PERIOD, self._recorder.due if self._recorder else KEEPER_PERIOD))
+            if not self._control.is_asked:
+                self._wakeful.poll(1000 * min(KEEPER_PERIOD, self._recorder.due if self._recorder else KEEPER_PERIOD))
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._eventfd)
 
