@@ -33,6 +33,7 @@ MODULES = [
     "aggregate._seconds",
     "aggregate._distributions",
     "reader._places",
+    "aggregate._check",
     "reader._plan",
     "reader._agent",
     "exporters._text",

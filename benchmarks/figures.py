@@ -1,7 +1,7 @@
 """The figures that this library promises: of which readings each is made, and its limit.
 
 A reading is one measurement in fresh processes, named by what takes it and of what: `ns module:function`,
-`instructions module:function`, `throughput python dropped`, `reader memory`.
+`instructions module:function`, `throughput python dropped`, `drain with commits`, `reader memory`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from benchmarks import callgrind, footprint, throughput
+from benchmarks import callgrind, commits, footprint, throughput
 from benchmarks.subjects import compat, native, peers, scrape, web
 from shmtelemetry.cli import bench
 from shmtelemetry.cli.bench import Subject, measure_fresh, name_of
@@ -55,6 +55,8 @@ def take(name: str) -> dict[str, float]:
         case "throughput":
             run = throughput.run_fresh(what)
             return {f"throughput {what} dropped": run.dropped, f"throughput {what} rate": run.rate}
+        case "drain":
+            return {f"drain {build} commits": taken for build, taken in commits.run_fresh().items()}
         case "reader":
             return {f"reader {figure}": number for figure, number in footprint.run_fresh(what.split("_")[0]).items()}
     raise ValueError(f"no reading begins with {kind!r}")
@@ -203,6 +205,15 @@ FIGURES = (
             at_least=True,
         )
         for subject, limit in zip(bench.DRAINS, (120, 80, 30), strict=True)
+    ),
+    Figure(
+        "drain of 8 prefilled rings, 1,000 series: throughput with commits ÷ without",
+        "x",
+        0.75,
+        ("drain without commits", "drain with commits"),
+        _ratio,
+        at_least=True,
+        gate=True,
     ),
     Figure(
         "dropped of a Python producer at full speed for 10 s, a ring of 1,048,576",

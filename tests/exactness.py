@@ -118,12 +118,12 @@ def check_every_instant(made: Witness) -> int:
 
     def prepare() -> Callable[[], object]:
         reader = Reader(made.namespace)
-        reader.poll()  # so that what follows needs no keeper
+        reader.poll()  # learns every series, so that what follows needs no keeper
         return lambda: reader._role._agent.poll()
 
-    made.emit()
     instant = -1
     with _image(made) as image:
+        made.emit()
         for instant, step in enumerate(instants(prepare, made.emit, image.look)):
             try:
                 with image.reader() as reader:

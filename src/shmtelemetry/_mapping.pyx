@@ -6,7 +6,7 @@ locks hang on the mapped open file description, and its catalogue grows into add
 
 from cpython.buffer cimport PyBuffer_FillInfo
 from libc.errno cimport errno
-from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+from posix.mman cimport MAP_FAILED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.unistd cimport getpid
 
 import os
@@ -62,16 +62,17 @@ def link_unnamed(fd, directory, name):
 cdef class Mapping:
     """`size` bytes of the open file `fd`; `reserve` more bytes of address space are kept for its growth.
 
-    The buffer protocol shows the `size` bytes. Raises OSError when the mapping fails.
+    private: what is written stays out of the file. The buffer protocol shows the `size` bytes. Raises OSError when the
+    mapping fails.
     """
 
-    def __cinit__(self, int fd, size_t size, size_t reserve=0, bint writable=True):
+    def __cinit__(self, int fd, size_t size, size_t reserve=0, bint writable=True, bint private=False):
         cdef int protection = PROT_READ | PROT_WRITE if writable else PROT_READ
         cdef void *address
         if size == 0:
             raise ValueError("an empty file cannot be mapped")
         self.reserved = (size + reserve + PAGE - 1) // PAGE * PAGE
-        address = mmap(NULL, self.reserved, protection, MAP_SHARED, fd, 0)
+        address = mmap(NULL, self.reserved, protection, MAP_PRIVATE if private else MAP_SHARED, fd, 0)
         if address == MAP_FAILED:
             raise OSError(errno, os.strerror(errno))
         self.base = <unsigned char *>address

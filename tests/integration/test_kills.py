@@ -28,8 +28,7 @@ def test_all_that_killed_producers_had_published_is_counted_and_their_segments_g
 @pytest.mark.slow
 def test_a_kill_after_an_instruction_of_the_loop_is_as_if_it_had_not_been(namespace: str) -> None:
     with witness(namespace) as made:
-        instants = sum(check_every_instant(made) for _ in range(3))
-        assert instants > 500
+        assert check_every_instant(made) > 300
 
 
 @pytest.mark.slow

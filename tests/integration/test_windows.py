@@ -22,7 +22,7 @@ from shmtelemetry.exporters.prometheus import expose, shown_grids
 from shmtelemetry.exporters.protobuf import MetricFamilies
 from tests.histograms import exponential_counts
 from tests.metric_family import read_delimited
-from tests.processes import in_child, kill, wait_until
+from tests.processes import in_child, is_stopped, kill, wait_until
 from tests.readers import reader
 from tests.reading import running_reader, shown_pid, state_of, talker, windows_of
 from tests.windows import shown, window_with
@@ -238,6 +238,7 @@ def test_loss_is_shown_by_coverage_exactly(namespace: str) -> None:
             ring.emit_fields(b"x", 1)
             pid = reader_of(namespace, "r")
             os.kill(pid, signal.SIGSTOP)
+            wait_until(lambda: is_stopped(pid), "all its threads stand still")
             in_a = sum([a.observe(1.0) for _ in range(300)])
             in_b = sum([b.observe(1.0) for _ in range(100)])
             written = sum([ring.emit_fields(b"x", 1) for _ in range(200)])

@@ -98,7 +98,7 @@ def test_the_aggregate_knows_no_ring_and_no_reader() -> None:
     for module, imported in IMPORTS.items():
         if top(module) == "aggregate":
             assert {top(name) for name in imported} <= {
-                "aggregate", "errors", "layout", "schema", "version", "_mapping",
+                "aggregate", "errors", "layout", "schema", "version", "_clock", "_mapping",
             }, module  # fmt: skip
 
 

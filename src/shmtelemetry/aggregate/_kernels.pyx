@@ -11,10 +11,11 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from ._state cimport (
-    COMPILER_BARRIER, COUNTER, DIRECTORY_STEP, DONE, GAUGE, HISTOGRAM, NEED_SERIES, NEED_SPACE, PAGE_BUCKETS,
-    SHMTEL_FENCE_RELEASE, SHMTEL_STORE_RELAXED, SHMTEL_STORE_RELEASE, SHMTEL_UNLIKELY, TOTAL, Batch, Bounds, Column,
-    Core, Fold, Name, Outcome, Series, Slot, Step, Target, allocate, apply_step, begin_change, begin_run, bits_of,
-    commit, end_change, end_run, next_step, note_maximum, offset_of, seal, stage,
+    COMMITS, COMPILER_BARRIER, COUNTER, DIRECTORY_STEP, DONE, GAUGE, HISTOGRAM, LOG_OFFSET, LOG_SLOT, NEED_SERIES,
+    NEED_SPACE, PAGE_BUCKETS, SHMTEL_FENCE_RELEASE, SHMTEL_STORE_RELAXED, SHMTEL_STORE_RELEASE, SHMTEL_UNLIKELY,
+    SLOT_ENDED, TOTAL, Batch, Bounds, Column, Core, Fold, Name, Outcome, Series, Slot, Step, Target, allocate,
+    apply_step, begin_change, begin_run, bits_of, commit, end_change, end_run, column_check, name_check, next_step,
+    note_maximum, offset_of, seal, stage, stage_fold, stage_total,
 )
 
 cdef extern from "shmtelemetry.h" nogil:
@@ -166,6 +167,13 @@ cdef class Buckets:
         free(self.guess)
 
 
+def bucket_keys(const double[::1] values, uint32_t[::1] keys):
+    """The index of each value's exponential bucket, octave * 32 + bucket, into `keys`; 0 for what is not plain."""
+    cdef Py_ssize_t at
+    for at in range(values.shape[0]):
+        keys[at] = bucket_key(values[at]) if is_plain(values[at]) else 0
+
+
 # ---- records → series ----
 
 cdef uint64_t epoch_ns(const Batch *batch, uint64_t ticks) noexcept nogil:
@@ -203,24 +211,35 @@ cdef inline uint64_t stage_histogram(Core *core, Step *step, uint64_t count, Ser
     return count
 
 
-cdef inline void apply_observation(Core *core, Series *series, uint64_t *bucket, uint64_t *classic,
-                                   double value) noexcept nogil:
-    """What most records are: a value within the series' extremes. Like stage, seal and apply, but all in registers."""
-    cdef Step *step = next_step(core)
+cdef inline void apply_observation(unsigned char *base, uint64_t serial, Series *series, uint64_t *bucket,
+                                   uint64_t *classic, double value) noexcept nogil:
+    """What most records are: a value within the series' extremes. Like stage, seal and apply, but all in registers.
+
+    base, serial: of the state, and of this step; nothing of Core is read or written.
+    """
+    cdef Step *step = <Step *>(base + LOG_OFFSET + (serial & 1) * LOG_SLOT)
     cdef uint64_t count = bucket[0] + 1, raised = classic[0] + 1, mark = series.mark
     cdef uint64_t total = bits_of(series.value + value)
-    stage(core, step, 0, bucket, count)
-    stage(core, step, 1, classic, raised)
-    stage(core, step, 2, &series.value, total)
-    seal(core, step, 3)
-    SHMTEL_STORE_RELAXED(&series.mark, mark + 1)
-    SHMTEL_FENCE_RELEASE()
+    cdef uint64_t first = <unsigned char *>bucket - base, second = <unsigned char *>classic - base
+    cdef uint64_t third = <unsigned char *>&series.value - base
+    if COMMITS:
+        step.pairs[0].offset, step.pairs[0].value = first, count
+        step.pairs[1].offset, step.pairs[1].value = second, raised
+        step.pairs[2].offset, step.pairs[2].value = third, total
+        # As step_check has it; a loop over what was just stored would wait for the stores.
+        step.check = (serial << 8 | 3) + first + count + second + raised + third + total
+        COMPILER_BARRIER()
+        SHMTEL_STORE_RELEASE(&step.serial_and_count, serial << 8 | 3)
+        COMPILER_BARRIER()
+        SHMTEL_STORE_RELAXED(&series.mark, mark + 1)
+        SHMTEL_FENCE_RELEASE()
     SHMTEL_STORE_RELAXED(bucket, count)
     SHMTEL_STORE_RELAXED(classic, raised)
     SHMTEL_STORE_RELAXED(<uint64_t *>&series.value, total)
     note_maximum(series, value)
-    # SYNC POINT: series.
-    SHMTEL_STORE_RELEASE(&series.mark, mark + 2)
+    if COMMITS:
+        # SYNC POINT: series.
+        SHMTEL_STORE_RELEASE(&series.mark, mark + 2)
 
 
 cdef inline bint is_newer(const Series *series, uint64_t time_ns, uint64_t now_ns) noexcept nogil:
@@ -235,8 +254,7 @@ cdef inline uint64_t stage_value(Core *core, Step *step, uint64_t count, Slot *s
     if kind == HISTOGRAM and not isnan(value):
         return stage_histogram(core, step, count, series, bounds, value)
     if kind == COUNTER and 0 <= value <= DBL_MAX:
-        stage(core, step, count, &series.value, bits_of(series.value + value))
-        return count + 1
+        return stage_total(core, step, count, series, value)
     if kind == GAUGE:
         if is_newer(series, time_ns, now_ns):
             stage(core, step, count, &series.value, bits_of(value))
@@ -287,15 +305,21 @@ cdef Outcome apply_samples(Core *core, Batch *batch, const Target *targets, uint
     cdef Series *series
     cdef const Target *target
     cdef uint32_t number, key
+    cdef uint64_t serial = core.serial
+    cdef unsigned char *base = core.base
     begin_run(core, batch.slot, first)
     for at in range(count + AHEAD):
         one = &found[at % AHEAD]
         if at >= AHEAD:
             if one.bucket != NULL and one.series.minimum <= one.value <= one.series.maximum:
-                apply_observation(core, one.series, one.bucket, one.classic, one.value)
-            elif not apply_sample(core, batch, one.target, &records[(first + done) & mask]):
-                outcome = NEED_SPACE
-                break
+                serial += 1
+                apply_observation(base, serial, one.series, one.bucket, one.classic, one.value)
+            else:
+                core.serial = serial
+                if not apply_sample(core, batch, one.target, &records[(first + done) & mask]):
+                    outcome = NEED_SPACE
+                    break
+                serial = core.serial
             done += 1
             if done == count:
                 break
@@ -320,6 +344,7 @@ cdef Outcome apply_samples(Core *core, Batch *batch, const Target *targets, uint
             one.classic = classic_count(core, series, target.bounds, bounds_below(target.bounds, key), one.value)
             PREFETCH(one.bucket)
             PREFETCH(one.classic)
+    core.serial = serial
     end_run(core, batch.slot, first + done)
     batch.count -= done
     batch.position = first + done
@@ -331,8 +356,9 @@ cdef void skip_sample(Core *core, Batch *batch) noexcept nogil:
     cdef Step *step = next_step(core)
     batch.position += 1
     stage(core, step, 0, &batch.slot.position, batch.position)
-    stage(core, step, 1, &batch.slot.invalid, batch.slot.invalid + 1)
-    seal(core, step, 2)
+    stage(core, step, 1, &batch.slot.kept_position, ~batch.position)
+    stage(core, step, 2, &batch.slot.invalid, batch.slot.invalid + 1)
+    seal(core, step, 3)
     apply_step(core, step)
 
 
@@ -376,7 +402,8 @@ cdef bint apply_record(Core *core, Batch *batch, const unsigned char *record, co
         elif columns[at].role == TOTAL and 0 <= value <= DBL_MAX:
             # A total that fell has begun again from zero.
             amount = value - folds[at].amount if value >= folds[at].amount else value
-            stage(core, step, count, &series[at].value, bits_of(series[at].value + amount))
+            count = stage_total(core, step, count, series[at], amount)
+            stage(core, step, count, &folds[at].steps, column_check(folds[at].key, value))
             stage(core, step, count + 1, &folds[at].amount, bits_of(value))
             count += 2
         else:
@@ -413,33 +440,30 @@ cdef void fold_counter(Core *core, Slot *slot, Series *series, Fold *fold, uint6
                        double amount) noexcept nogil:
     cdef Step *step = next_step(core)
     cdef double more = amount - fold.amount
+    cdef uint64_t count = 1
     if 0 <= more <= DBL_MAX:
-        stage(core, step, 0, &series.value, bits_of(series.value + more))
-        stage(core, step, 1, &fold.amount, bits_of(amount))
+        count = stage_total(core, step, 0, series, more)
     else:  # a producer's cell only grows
         stage(core, step, 0, &slot.invalid, slot.invalid + 1)
-        stage(core, step, 1, &fold.amount, bits_of(fold.amount))
-    stage(core, step, 2, &fold.steps, steps)
-    commit(core, step, 3, series)
+        amount = fold.amount
+    commit(core, step, stage_fold(core, step, count, fold, steps, amount, fold.dropped), series)
 
 
 cdef void fold_gauge(Core *core, Series *series, Fold *fold, uint64_t steps, double value, uint64_t time_ns,
                      uint64_t now_ns) noexcept nogil:
     cdef Step *step = next_step(core)
-    stage(core, step, 0, &fold.steps, steps)
-    if not is_newer(series, time_ns, now_ns):
-        commit(core, step, 1, series)
-        return
-    stage(core, step, 1, &series.value, bits_of(value))
-    stage(core, step, 2, &series.time_ns, time_ns)
-    commit(core, step, 3, series)
+    cdef uint64_t count = stage_fold(core, step, 0, fold, steps, fold.amount, fold.dropped)
+    if is_newer(series, time_ns, now_ns):
+        stage(core, step, count, &series.value, bits_of(value))
+        stage(core, step, count + 1, &series.time_ns, time_ns)
+        count += 2
+    commit(core, step, count, series)
 
 
 cdef void fold_dropped(Core *core, Series *series, Fold *fold, uint64_t dropped) noexcept nogil:
     cdef Step *step = next_step(core)
     stage(core, step, 0, &series.dropped, series.dropped + (dropped - fold.dropped))
-    stage(core, step, 1, &fold.dropped, dropped)
-    commit(core, step, 2, series)
+    commit(core, step, stage_fold(core, step, 1, fold, fold.steps, fold.amount, dropped), series)
 
 
 cdef void fold_slot(Core *core, Slot *slot, Name *name) noexcept nogil:
@@ -451,18 +475,30 @@ cdef void fold_slot(Core *core, Slot *slot, Name *name) noexcept nogil:
     cdef uint64_t aborted = <uint64_t>claimed if claimed > 0 else 0
     cdef uint64_t attempted = slot.position + aborted - slot.start_position + slot.coalesced + slot.rejected + dropped
     cdef uint64_t consumed = slot.position - slot.start_position - slot.overwritten
-    stage(core, step, 0, &name.attempted, name.attempted + attempted)
-    stage(core, step, 1, &name.consumed, name.consumed + consumed)
-    stage(core, step, 2, &name.coalesced, name.coalesced + slot.coalesced)
-    stage(core, step, 3, &name.dropped_full, name.dropped_full + slot.dropped_full)
-    stage(core, step, 4, &name.dropped_timeout, name.dropped_timeout + slot.dropped_timeout)
-    stage(core, step, 5, &name.dropped_no_ring, name.dropped_no_ring + slot.dropped_no_ring)
-    stage(core, step, 6, &name.rejected, name.rejected + slot.rejected)
-    stage(core, step, 7, &name.overwritten, name.overwritten + slot.overwritten)
-    stage(core, step, 8, &name.aborted, name.aborted + aborted)
-    stage(core, step, 9, &name.invalid, name.invalid + slot.invalid)
-    stage(core, step, 10, &slot.status, 2)
-    seal(core, step, 11)
+    cdef Name after = name[0]
+    after.attempted += attempted
+    after.consumed += consumed
+    after.coalesced += slot.coalesced
+    after.dropped_full += slot.dropped_full
+    after.dropped_timeout += slot.dropped_timeout
+    after.dropped_no_ring += slot.dropped_no_ring
+    after.rejected += slot.rejected
+    after.overwritten += slot.overwritten
+    after.aborted += aborted
+    after.invalid += slot.invalid
+    stage(core, step, 0, &name.attempted, after.attempted)
+    stage(core, step, 1, &name.consumed, after.consumed)
+    stage(core, step, 2, &name.coalesced, after.coalesced)
+    stage(core, step, 3, &name.dropped_full, after.dropped_full)
+    stage(core, step, 4, &name.dropped_timeout, after.dropped_timeout)
+    stage(core, step, 5, &name.dropped_no_ring, after.dropped_no_ring)
+    stage(core, step, 6, &name.rejected, after.rejected)
+    stage(core, step, 7, &name.overwritten, after.overwritten)
+    stage(core, step, 8, &name.aborted, after.aborted)
+    stage(core, step, 9, &name.invalid, after.invalid)
+    stage(core, step, 10, &name.check, name_check(&after))
+    stage(core, step, 11, &slot.status, SLOT_ENDED)
+    seal(core, step, 12)
     SHMTEL_STORE_RELAXED(&name.mark, name.mark + 1)
     SHMTEL_FENCE_RELEASE()
     apply_step(core, step)

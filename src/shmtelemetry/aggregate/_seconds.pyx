@@ -13,7 +13,7 @@ from posix.time cimport nanosleep, timespec
 
 from ._state cimport (
     GAUGE, HISTOGRAM, PAGE_BUCKETS, SERIES_CHUNK, SERIES_TABLE, SHMTEL_FENCE_ACQUIRE, SHMTEL_LOAD_ACQUIRE, Core, Series,
-    bits_of,
+    bits_of, once,
 )
 from ._store cimport Store
 
@@ -122,7 +122,7 @@ cdef class Seconds:
         return found
 
     cdef Taken take_all(self) noexcept nogil:
-        cdef uint64_t count = SHMTEL_LOAD_ACQUIRE(&self.core.header.series), number
+        cdef uint64_t count = once(SHMTEL_LOAD_ACQUIRE(&self.core.header.series)), number
         cdef uint64_t *chunks = <uint64_t *>(self.core.base + SERIES_TABLE)
         cdef Series *series
         self.row_count = self.bucket_count = 0

@@ -26,7 +26,13 @@ cdef extern from *:
     #define COMPILER_BARRIER() __atomic_signal_fence(__ATOMIC_SEQ_CST)
     #define COMPARE_EXCHANGE(place, expected, wanted) \
         __atomic_compare_exchange_n((place), (expected), (wanted), 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
+    #ifdef SHMTEL_WITHOUT_COMMITS /* by the benchmark that says what commits cost, and by nothing else */
+    #define COMMITS 0
+    #else
+    #define COMMITS 1
+    #endif
     """
+    const bint COMMITS  # known to the C compiler: no code is made for the other case
     void COMPILER_BARRIER() noexcept nogil
     bint COMPARE_EXCHANGE(uint64_t *place, uint64_t *expected, uint64_t wanted) noexcept nogil
 
@@ -53,6 +59,11 @@ cdef enum Kind:
     HISTOGRAM = 2
     TOTAL = 3                    # of a column: already cumulative
 
+cdef enum SlotStatus:        # far from each other in bits
+    SLOT_FREE = 0
+    SLOT_LIVE = 0x4556494c       # LIVE
+    SLOT_ENDED = 0x45444e45      # ENDE
+
 cdef enum Outcome:
     DONE = 0
     NEED_SERIES = 1              # the next record names a series that is not mapped yet
@@ -66,7 +77,7 @@ cdef struct Header:
     uint64_t created_ns
     uint64_t size                # of the file
     uint64_t allocated           # of it, handed out so far
-    uint64_t metrics             # counts of what is in the tables
+    uint64_t metrics             # counts of what is in the tables, each twice: times 2**32 + 1
     uint64_t series
     uint64_t slots
     uint64_t names
@@ -78,13 +89,15 @@ cdef struct Header:
     uint64_t reader_pid
     uint64_t invalid_metrics     # definitions that could not be used
     uint64_t undeletable         # segments that are drained and that only their owner can remove
-    uint64_t label_producer      # whether series carry their producer's name
-    uint64_t beyond              # label sets beyond the bound, see overflow.py
+    uint64_t label_producer      # whether series carry their producer's name, times 2**32 + 1
+    uint64_t beyond              # label sets beyond the bound, see overflow.py, times 2**32 + 1
+    uint64_t check               # of what never changes: magic to created_ns
+    uint64_t sealed              # after a clean end: 1 << 32 | CRC-32 of all that is in use, this word as 0; else 0
 
 cdef struct Series:              # three cache lines; what an observation needs is in the first two
     uint64_t mark                # odd while it is being changed
     double value                 # total of a counter, value of a gauge, sum of a histogram
-    double minimum
+    double minimum               # of a counter: the bits of its value, inverted
     double maximum
     uint64_t directory           # (offset / 64) | first octave << 32 | octaves << 48
     uint64_t classic             # offset of len(buckets) + 1 counts
@@ -97,7 +110,7 @@ cdef struct Series:              # three cache lines; what an observation needs 
     uint64_t infinities
     uint64_t dropped             # observations that a full ring lost
     uint64_t retired
-    uint64_t definition          # offset of {u64 length, bytes}
+    uint64_t definition          # offset of {u32 length, u32 check, bytes}
     uint64_t created_ns
     uint64_t exemplars           # offset of the offsets of each bucket's Exemplar; 0 for none
 
@@ -109,7 +122,7 @@ cdef struct Exemplar:            # the newest of one bucket; the labels follow, 
 
 cdef struct Slot:                # one segment that is being drained
     unsigned char uuid[16]
-    uint64_t status              # 0 free, 1 live, 2 ended: folded into its name, not yet unlinked, 3 left aside
+    uint64_t status              # free, live, ended: folded into its name, not yet unlinked, or left aside
     uint64_t name                # number of its producer's name
     uint64_t start_position
     uint64_t position            # committed: what is before it is in the aggregates
@@ -124,10 +137,12 @@ cdef struct Slot:                # one segment that is being drained
     uint64_t invalid
     uint64_t capacity
     uint64_t pid
-    uint64_t folds               # offset of the Fold array
-    uint64_t folds_capacity
-    uint64_t settled             # bytes of the catalogue whose retirements are done
-    uint64_t reserved[12]
+    uint64_t folds               # Fold array: offset / 64 | log2 of its length << 32 | check << 40; 0 if there is none
+    uint64_t settled             # bytes of the catalogue whose retirements are done, times 2**32 + 1
+    uint64_t mark                # odd while its producer's figures are taken over
+    uint64_t kept_position       # position, inverted
+    uint64_t check               # of what never changes while it is not free
+    uint64_t reserved[10]
 
 cdef struct Name:                # totals of a producer's ended segments
     uint64_t length
@@ -143,11 +158,12 @@ cdef struct Name:                # totals of a producer's ended segments
     uint64_t aborted
     uint64_t invalid
     uint64_t mark                # odd while a segment's figures are added
-    uint64_t reserved[12]
+    uint64_t check               # of all words before the mark
+    uint64_t reserved[11]
 
 cdef struct Fold:                # what of a cell, or of a cumulative column, is in the aggregates already
-    uint64_t key
-    uint64_t steps
+    uint64_t key                 # whose it is, of a cumulative column; of a cell: cell_check
+    uint64_t steps               # of a cell; of a cumulative column: column_check
     double amount
     uint64_t dropped
 
@@ -157,13 +173,14 @@ cdef struct Pair:
 
 cdef struct Step:                # of the redo log: absolute values, so replaying it twice changes nothing
     uint64_t serial_and_count    # serial << 8 | count of pairs
-    uint64_t reserved
+    uint64_t check               # of the word before and the pairs
     Pair pairs[STEP_PAIRS]
 
 cdef struct Run:                 # while records of one ring are applied: what position a step stands for
     uint64_t first_serial        # all ones: there is none
     uint64_t slot                # offset
     uint64_t first_position
+    uint64_t check               # of the words before, while there is one
 
 cdef struct Bounds:              # of one metric's classic buckets
     const double *values         # and infinity behind them
@@ -208,8 +225,51 @@ cdef inline uint64_t bits_of(double value) noexcept nogil:
     return bits
 
 
-cdef inline uint64_t offset_of(Core *core, const void *place) noexcept nogil:
-    return <uint64_t>(<const unsigned char *>place - core.base)
+# ---- checks: sums, or words rotated and combined by XOR; no single bit changes unnoticed ----
+
+cdef inline uint64_t mixed(uint64_t check, uint64_t word) noexcept nogil:
+    return (check << 9 | check >> 55) ^ word
+
+
+cdef inline uint64_t step_check(const Step *step, uint64_t serial_and_count) noexcept nogil:
+    cdef uint64_t check = serial_and_count, at
+    for at in range(serial_and_count & 0xff):
+        check += step.pairs[at].offset + step.pairs[at].value
+    return check
+
+
+cdef inline uint64_t run_check(const Run *run, uint64_t first_serial) noexcept nogil:
+    return mixed(mixed(first_serial, run.slot), run.first_position)
+
+
+cdef inline uint64_t name_check(const Name *name) noexcept nogil:
+    cdef const uint64_t *words = <const uint64_t *>name
+    cdef uint64_t check = 0, at
+    for at in range(<uint64_t>(&name.mark - words)):
+        check = mixed(check, words[at])
+    return check
+
+
+cdef inline uint64_t cell_check(uint64_t steps, double amount, uint64_t dropped) noexcept nogil:
+    return mixed(mixed(steps, bits_of(amount)), dropped)
+
+
+cdef inline uint64_t column_check(uint64_t key, double amount) noexcept nogil:
+    """0 for an amount of 0, so that a column begins with one store."""
+    return mixed(bits_of(amount), key) if bits_of(amount) else 0
+
+
+cdef inline Fold *folds_of(Core *core, const Slot *slot) noexcept nogil:
+    return <Fold *>(core.base + (slot.folds & 0xffffffffULL) * 64)
+
+
+cdef inline uint64_t folds_capacity(const Slot *slot) noexcept nogil:
+    return <uint64_t>1 << (slot.folds >> 32 & 0xff) if slot.folds else 0
+
+
+cdef inline uint64_t once(uint64_t twice) noexcept nogil:
+    """A count of the header's."""
+    return twice & 0xffffffffULL
 
 
 cdef inline void note_maximum(Series *series, double value) noexcept nogil:
@@ -225,6 +285,10 @@ cdef inline void note_maximum(Series *series, double value) noexcept nogil:
 
 
 # ---- memory ----
+
+cdef inline uint64_t offset_of(Core *core, const void *place) noexcept nogil:
+    return <uint64_t>(<const unsigned char *>place - core.base)
+
 
 cdef inline uint64_t allocate(Core *core, uint64_t size) noexcept nogil:
     """Zeroed bytes of the state, 64-byte aligned; 0 if the file must grow first. A kill can leak them, no more."""
@@ -244,37 +308,62 @@ cdef inline Step *next_step(Core *core) noexcept nogil:
 
 
 cdef inline void stage(Core *core, Step *step, uint64_t count, void *place, uint64_t value) noexcept nogil:
+    if not COMMITS:
+        (<uint64_t *>place)[0] = value
+        return
     step.pairs[count].offset = offset_of(core, place)
     step.pairs[count].value = value
 
 
 cdef inline void seal(Core *core, Step *step, uint64_t count) noexcept nogil:
     """From here on the step will be applied, by us or by whoever comes after a kill."""
-    COMPILER_BARRIER()
+    if not COMMITS:
+        return
     core.serial += 1
+    step.check = step_check(step, core.serial << 8 | count)
+    COMPILER_BARRIER()
     SHMTEL_STORE_RELEASE(&step.serial_and_count, core.serial << 8 | count)
     COMPILER_BARRIER()
 
 
 cdef inline void begin_change(Series *series) noexcept nogil:
+    if not COMMITS:
+        return
     SHMTEL_STORE_RELAXED(&series.mark, series.mark + 1)
     SHMTEL_FENCE_RELEASE()
 
 
 cdef inline void end_change(Series *series) noexcept nogil:
+    if not COMMITS:
+        return
     # SYNC POINT: series. Pairs with copy_series: an even mark that did not move means a consistent copy.
     SHMTEL_STORE_RELEASE(&series.mark, series.mark + 1)
 
 
+cdef inline void begin_figures(Slot *slot) noexcept nogil:
+    SHMTEL_STORE_RELAXED(&slot.mark, slot.mark + 1)
+    SHMTEL_FENCE_RELEASE()
+
+
+cdef inline void end_figures(Slot *slot) noexcept nogil:
+    # SYNC POINT: slot. Pairs with copy_slots.
+    SHMTEL_STORE_RELEASE(&slot.mark, slot.mark + 1)
+
+
 cdef inline void apply_step(Core *core, const Step *step) noexcept nogil:
     cdef uint64_t at
+    if not COMMITS:
+        return
     for at in range(step.serial_and_count & 0xff):
         SHMTEL_STORE_RELAXED(<uint64_t *>(core.base + step.pairs[at].offset), step.pairs[at].value)
 
 
 cdef inline void begin_run(Core *core, Slot *slot, uint64_t position) noexcept nogil:
     """From here on each step is one record of this slot's ring, the first of them at `position`."""
+    if not COMMITS:
+        return
     core.run.slot, core.run.first_position = offset_of(core, slot), position
+    core.run.check = run_check(core.run, core.serial + 1)
     COMPILER_BARRIER()
     core.run.first_serial = core.serial + 1
 
@@ -282,6 +371,9 @@ cdef inline void begin_run(Core *core, Slot *slot, uint64_t position) noexcept n
 cdef inline void end_run(Core *core, Slot *slot, uint64_t position) noexcept nogil:
     """The records before `position` are in; steps are something else again."""
     SHMTEL_STORE_RELEASE(&slot.position, position)
+    if not COMMITS:
+        return
+    slot.kept_position = ~position
     COMPILER_BARRIER()
     SHMTEL_STORE_RELEASE(&core.run.first_serial, <uint64_t>-1)
 
@@ -291,3 +383,30 @@ cdef inline void commit(Core *core, Step *step, uint64_t count, Series *series) 
     begin_change(series)
     apply_step(core, step)
     end_change(series)
+
+
+cdef inline uint64_t stage_total(Core *core, Step *step, uint64_t count, Series *series, double more) noexcept nogil:
+    """Stage what is added to a counter; returns how many pairs are staged then."""
+    cdef uint64_t total = bits_of(series.value + more)
+    stage(core, step, count, &series.value, total)
+    stage(core, step, count + 1, &series.minimum, ~total)
+    return count + 2
+
+
+cdef inline uint64_t stage_fold(Core *core, Step *step, uint64_t count, Fold *fold, uint64_t steps, double amount,
+                                uint64_t dropped) noexcept nogil:
+    """Stage what of a cell is in now; returns how many pairs are staged then."""
+    stage(core, step, count, &fold.key, cell_check(steps, amount, dropped))
+    stage(core, step, count + 1, &fold.steps, steps)
+    stage(core, step, count + 2, &fold.amount, bits_of(amount))
+    stage(core, step, count + 3, &fold.dropped, dropped)
+    return count + 4
+
+
+cdef inline void move_position(Core *core, Slot *slot, uint64_t position) noexcept nogil:
+    """Not within a run: without applying the records before `position`."""
+    cdef Step *step = next_step(core)
+    stage(core, step, 0, &slot.position, position)
+    stage(core, step, 1, &slot.kept_position, ~position)
+    seal(core, step, 2)
+    apply_step(core, step)

@@ -3,50 +3,74 @@
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from posix.time cimport nanosleep, timespec
+from posix.time cimport CLOCK_MONOTONIC, nanosleep, timespec
 
+from .._clock cimport nanoseconds
 from .._mapping cimport Mapping
 from ._state cimport (
     HEADER_SIZE, LOG_OFFSET, LOG_SLOT, NAMES_CHUNK, NAMES_TABLE, PAGE_BUCKETS, RUN_OFFSET, SERIES_CHUNK, SERIES_TABLE,
-    SHMTEL_FENCE_ACQUIRE, SHMTEL_LOAD_ACQUIRE, STEP_PAIRS, Core, Exemplar, Fold, Header, Name, Run, Series, Slot, Step,
-    allocate, apply_step,
+    SHMTEL_FENCE_ACQUIRE, SHMTEL_LOAD_ACQUIRE, SLOTS_CHUNK, SLOTS_TABLE, STEP_PAIRS, Core, Exemplar, Fold, Header, Name,
+    Run, Series, Slot, Step, allocate, apply_step, next_step, once, run_check, seal, step_check,
 )
 
 cdef enum:
-    SPINS = 1000      # attempts before the first nap
+    ATTEMPTS = 64       # between two looks at the clock
+    SPIN_NS = 2000000   # before the first nap: within this time the reader's loop rests at least once, see Agent.rest
     NAP_NS = 50000
 
 
-cdef int recover(Core *core) except -1:
+cdef int end_step(Core *core) except -1:
     """Replay the newest complete step and end all changes that a kill interrupted. Raises ValueError for a bad log."""
     cdef Step *first = <Step *>(core.base + LOG_OFFSET)
     cdef Step *second = <Step *>(core.base + LOG_OFFSET + LOG_SLOT)
     cdef Step *newest = first if first.serial_and_count > second.serial_and_count else second
+    cdef Step *older = second if newest == first else first
     cdef uint64_t at, chunk
     cdef Series *series
     cdef Slot *slot
     cdef Name *name
-    if newest.serial_and_count & 0xff > STEP_PAIRS:
-        raise ValueError(f"a step of {newest.serial_and_count & 0xff} changes")
+    core.serial = newest.serial_and_count >> 8
+    if core.serial == 0:  # nothing has ever happened
+        return 0
+    if (newest == second) != core.serial & 1 or (older.serial_and_count >> 8) + 1 != core.serial:
+        raise ValueError(f"step {core.serial} of the log does not follow step {older.serial_and_count >> 8}")
+    if newest.serial_and_count & 0xff > STEP_PAIRS or newest.check != step_check(newest, newest.serial_and_count):
+        raise ValueError(f"step {core.serial} of the log is not what was written")
     for at in range(newest.serial_and_count & 0xff):
         if newest.pairs[at].offset % 8 or not HEADER_SIZE <= newest.pairs[at].offset <= core.header.allocated - 8:
             raise ValueError(f"a step changes byte {newest.pairs[at].offset}")
     apply_step(core, newest)
-    core.serial = newest.serial_and_count >> 8
-    if core.run.slot and core.run.first_serial <= core.serial:  # no slot: there was none yet
-        if core.run.slot % 8 or not HEADER_SIZE <= core.run.slot <= core.header.allocated - sizeof(Slot):
-            raise ValueError(f"a run of records for byte {core.run.slot}")
-        slot = <Slot *>(core.base + core.run.slot)
-        slot.position = core.run.first_position + (core.serial + 1 - core.run.first_serial)
-    core.run.first_serial = <uint64_t>-1
-    for at in range(core.header.series):
+    for at in range(once(core.header.series)):
         chunk = (<uint64_t *>(core.base + SERIES_TABLE))[at // SERIES_CHUNK]
         series = <Series *>(core.base + chunk) + at % SERIES_CHUNK
-        series.mark += series.mark & 1
-    for at in range(core.header.names):
+        if series.mark & 1:  # what needs no change is not written: the mapping may be a private one
+            series.mark += 1
+    for at in range(once(core.header.slots)):
+        chunk = (<uint64_t *>(core.base + SLOTS_TABLE))[at // SLOTS_CHUNK]
+        slot = <Slot *>(core.base + chunk) + at % SLOTS_CHUNK
+        if slot.mark & 1:
+            slot.mark += 1
+    for at in range(once(core.header.names)):
         chunk = (<uint64_t *>(core.base + NAMES_TABLE))[at // NAMES_CHUNK]
         name = <Name *>(core.base + chunk) + at % NAMES_CHUNK
-        name.mark += name.mark & 1
+        if name.mark & 1:
+            name.mark += 1
+    return 0
+
+
+cdef int end_run_of_killed(Core *core) except -1:
+    """Note how far the ring was read whose records were being applied. After end_step. Raises ValueError."""
+    cdef Run *run = core.run
+    cdef Slot *slot
+    if run.first_serial != <uint64_t>-1 and (run.slot or run.first_serial):  # neither: there never was one
+        if run.check != run_check(run, run.first_serial) or run.first_serial > core.serial + 1:
+            raise ValueError("the note of the records that were being applied is not what was written")
+        if run.slot % 8 or not HEADER_SIZE <= run.slot <= core.header.allocated - sizeof(Slot):
+            raise ValueError(f"a run of records for byte {run.slot}")
+        slot = <Slot *>(core.base + run.slot)
+        slot.position = run.first_position + (core.serial + 1 - run.first_serial)
+        slot.kept_position = ~slot.position
+    run.first_serial = <uint64_t>-1
     return 0
 
 
@@ -65,7 +89,14 @@ cdef class Store:
 
     def recover(self):
         """Finish what a kill interrupted. Raises ValueError if the log cannot be."""
-        recover(&self.core)
+        end_step(&self.core)
+        end_run_of_killed(&self.core)
+        seal(&self.core, next_step(&self.core), 0)  # what is cleared from now on must not be replayed after a kill
+
+    def end_step(self):
+        """Finish the step that was interrupted, for those who only look: positions stay those of the last run's end, as
+        a look at a reader that goes on shows them. Raises ValueError if the log cannot be."""
+        end_step(&self.core)
 
 
 def structures() -> dict[str, int]:
@@ -127,6 +158,20 @@ cdef int copy_series(unsigned char *to, const unsigned char *base, uint64_t size
     return SHMTEL_LOAD_ACQUIRE(&live.mark) == mark
 
 
+cdef bint wait_on(uint64_t *began, uint64_t patience_ns) noexcept nogil:
+    """Let time pass, since something is being changed. False when patience has run out since `began`, 0 at first."""
+    cdef timespec nap
+    cdef uint64_t now = nanoseconds(CLOCK_MONOTONIC)
+    if began[0] == 0:
+        began[0] = now
+    if now - began[0] >= patience_ns:
+        return False
+    if now - began[0] >= SPIN_NS:
+        nap.tv_sec, nap.tv_nsec = 0, NAP_NS
+        nanosleep(&nap, NULL)
+    return True
+
+
 def copy_state(const unsigned char[::1] state, unsigned char[::1] to, const uint64_t[::1] series,
                const uint64_t[::1] classic_lengths, bint distributions, double patience) -> int:
     """Copy series to the same offsets of `to`, so that each is consistent in itself.
@@ -136,23 +181,43 @@ def copy_state(const unsigned char[::1] state, unsigned char[::1] to, const uint
     Returns how many never stood still long enough: 0 but for a state that is damaged; -1 if one reaches beyond `to`.
     """
     cdef const unsigned char *base = &state[0]
-    cdef uint64_t size = min(state.shape[0], to.shape[0])
-    cdef Py_ssize_t at, attempt, unstable = 0, naps = <Py_ssize_t>(patience * 1e9 / NAP_NS)
-    cdef timespec nap
+    cdef uint64_t size = min(state.shape[0], to.shape[0]), patience_ns = <uint64_t>(patience * 1e9), began
+    cdef Py_ssize_t at, attempt
     cdef int copied = 1
-    nap.tv_sec, nap.tv_nsec = 0, NAP_NS
     with nogil:
         for at in range(series.shape[0]):
-            # The reader's loop rests for a moment at least every millisecond, so this ends soon.
-            for attempt in range(SPINS + naps):
-                if attempt >= SPINS:
-                    nanosleep(&nap, NULL)
+            attempt, began = 0, 0
+            while True:
                 copied = copy_series(&to[0], base, size, series[at], classic_lengths[at], distributions)
-                if copied:
+                attempt += 1
+                if copied or (attempt % ATTEMPTS == 0 and not wait_on(&began, patience_ns)):
                     break
-            else:
-                unstable += 1
+            if copied <= 0:
                 break
-            if copied < 0:
+    return -1 if copied < 0 else copied == 0
+
+
+def copy_slots(const unsigned char[::1] state, unsigned char[::1] to, const uint64_t[::1] slots,
+               double patience) -> bool:
+    """Copy slots, one behind the other, so that what each has of its producer's figures is of one moment.
+
+    slots: offset of each, which must be within the state. patience: seconds to wait for one that is being changed.
+    False if it ran out.
+    """
+    cdef uint64_t patience_ns = <uint64_t>(patience * 1e9), began, mark
+    cdef const Slot *live
+    cdef Py_ssize_t at, attempt
+    for at in range(slots.shape[0]):  # with the GIL, which the loop does without
+        live = <const Slot *>(&state[0] + slots[at])
+        attempt, began = 0, 0
+        while True:
+            # SYNC POINT: slot. Pairs with end_figures.
+            mark = SHMTEL_LOAD_ACQUIRE(&live.mark)
+            memcpy(&to[at * sizeof(Slot)], live, sizeof(Slot))
+            SHMTEL_FENCE_ACQUIRE()
+            if mark & 1 == 0 and SHMTEL_LOAD_ACQUIRE(&live.mark) == mark:
                 break
-    return unstable if copied >= 0 else -1
+            attempt += 1
+            if attempt % ATTEMPTS == 0 and not wait_on(&began, patience_ns):
+                return False
+    return True

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from ..errors import StateError
 from ..schema import Metric
 from .figures import OWN
+from .series import TWICE
 
 if TYPE_CHECKING:
     from .state import State
@@ -40,5 +41,5 @@ def settle(state: "State", wanted: bool | None) -> bool:
             f"the state of namespace {state.namespace} was begun {begun} --label-producer: "
             "start the reader as it was, or with --reset-state to begin from zero"
         )
-    state.put("label_producer", int(wanted))
+    state.put("label_producer", int(wanted) * TWICE)
     return wanted

@@ -127,13 +127,13 @@ def families(header: np.void, found: Mapping[str, ProducerTotals]) -> Iterator[t
         ("retired",): int(header["undeletable"]),
     }
     yield _family("gauge", "shmtel_producers", "Segments by state.", ("state",), states)
-    yield _family("gauge", "shmtel_series", "Series in the state.", (), {(): int(header["series"])})
+    yield _family("gauge", "shmtel_series", "Series in the state.", (), {(): int(header["series"]) % 2**32})
     yield _family(
         "counter",
         "shmtel_series_overflow_total",
         "Label sets beyond the bound, counted in overflow series.",
         (),
-        {(): int(header["beyond"]) + int(header["overflowed"])},
+        {(): int(header["beyond"]) % 2**32 + int(header["overflowed"])},
     )
     yield _family(
         "counter",

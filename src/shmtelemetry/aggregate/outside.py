@@ -9,7 +9,7 @@ from ..errors import StateError
 from ._store import Store
 from .check import check_header, check_tables
 from .seconds import windows_path
-from .series import LOG_OFFSET, LOG_SIZE, RESERVE
+from .series import HEADER, LOG_OFFSET, LOG_SIZE, RESERVE, field_offset
 from .snapshot import Snapshot
 from .view import GrownError, UnrestError, View
 
@@ -73,7 +73,8 @@ def _recovered(namespace: str, fd: int, seconds: Path) -> Snapshot:
         done = 0
         while done < size:
             done += os.sendfile(copy, fd, done, size - done) or size
-        if log != os.pread(fd, LOG_SIZE, LOG_OFFSET):
+        # The size of the copy: where it is larger by now, tables may name what was not copied.
+        if log != os.pread(fd, LOG_SIZE, LOG_OFFSET) or _size_of(copy) != size:
             raise UnrestError(namespace)
         mapping = Mapping(copy, size)
     finally:
@@ -81,9 +82,14 @@ def _recovered(namespace: str, fd: int, seconds: Path) -> Snapshot:
     try:
         view = View(namespace, mapping, PATIENCE, seconds)
         check_tables(view)
-        Store(mapping).recover()
+        Store(mapping).end_step()
         return view.snapshot()
     except ValueError as error:
         raise StateError(f"the state of namespace {namespace} is damaged: {error}") from error
     finally:
         mapping.close()
+
+
+def _size_of(copy: int) -> int:
+    """What the header of a copy says."""
+    return int.from_bytes(os.pread(copy, 8, field_offset(HEADER, "size")), "little")

@@ -7,11 +7,22 @@ unless its metric says that the values of ended producers still count.
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
+from ..schema import Metric
+
 if TYPE_CHECKING:
     from .state import State
 
 MERGES: Final = ("sum", "min", "max", "all")
 UUID_LENGTH: Final = 32  # bytes of a uuid in hexadecimal, with which a part's definition ends
+
+
+def has_parts(metric: Metric) -> bool:
+    return metric.kind == "gauge" and metric.merge in MERGES
+
+
+def lasting(metric: Metric, stored: bytes) -> bytes:
+    """What of the stored labels of a metric's series never changes."""
+    return stored[:-UUID_LENGTH] if has_parts(metric) else stored
 
 
 class Parts:
@@ -23,8 +34,7 @@ class Parts:
 
     def are_of(self, metric: int) -> bool:
         """Whether a metric's series are parts."""
-        definition = self._state.metrics[metric]
-        return definition.kind == "gauge" and definition.merge in MERGES
+        return has_parts(self._state.metrics[metric])
 
     def note(self, number: int) -> None:
         """Remember a living series, if it is a part."""

@@ -10,17 +10,19 @@ The dtypes are the structures of _kernels.pxd; a test compares their sizes.
 """
 
 import hashlib
+import struct
 from typing import Any, Final
 
 import numpy as np
 
 MAGIC: Final = int.from_bytes(b"SHMSTAT1", "little")
-VERSION: Final = 2
+VERSION: Final = 3
 LOG_OFFSET: Final = 4096
 LOG_SIZE: Final = 4096
 HEADER_SIZE: Final = 6 * 4096
 BLOCK: Final = 64
 RESERVE: Final = 8 * 2**30  # bytes of address space: the file grows into it, so that no pointer ever moves
+DIRECTORY_STEP: Final = 16  # octaves by which a histogram's directory grows
 PAGE_BUCKETS: Final = 32  # counts of an exponential page: one octave at scale 5
 
 
@@ -38,7 +40,8 @@ HEADER: Final = _dtype(
     ("magic", "u8"), ("version", "u4"), ("byte_order", "u4"), ("uuid", "V16"), ("created_ns", "u8"), ("size", "u8"),
     ("allocated", "u8"), ("metrics", "u8"), ("series", "u8"), ("slots", "u8"), ("names", "u8"), ("retired", "u8"),
     ("overflowed", "u8"), ("foreign", "u8"), ("quarantined", "u8"), ("turn_ns", "u8"), ("reader_pid", "u8"),
-    ("invalid_metrics", "u8"), ("undeletable", "u8"), ("label_producer", "u8"), ("beyond", "u8"),
+    ("invalid_metrics", "u8"), ("undeletable", "u8"), ("label_producer", "u8"), ("beyond", "u8"), ("check", "u8"),
+    ("sealed", "u8"),
 )  # fmt: skip
 SERIES: Final = _dtype(
     ("mark", "u8"), ("value", "f8"), ("minimum", "f8"), ("maximum", "f8"), ("directory", "u8"), ("classic", "u8"),
@@ -51,22 +54,29 @@ SLOT: Final = _dtype(
     ("uuid", "V16"), ("status", "u8"), ("name", "u8"), ("start_position", "u8"), ("position", "u8"),
     ("write_position", "u8"), ("claimed_position", "u8"), ("coalesced", "u8"), ("dropped_full", "u8"),
     ("dropped_timeout", "u8"), ("dropped_no_ring", "u8"), ("rejected", "u8"), ("overwritten", "u8"), ("invalid", "u8"),
-    ("capacity", "u8"), ("pid", "u8"), ("folds", "u8"), ("folds_capacity", "u8"), ("settled", "u8"),
-    ("reserved", "u8", 12),
+    ("capacity", "u8"), ("pid", "u8"), ("folds", "u8"), ("settled", "u8"), ("mark", "u8"), ("kept_position", "u8"),
+    ("check", "u8"), ("reserved", "u8", 10),
 )  # fmt: skip
 NAME: Final = _dtype(
     ("length", "u8"), ("name", "V64"), ("attempted", "u8"), ("consumed", "u8"), ("coalesced", "u8"),
     ("dropped_full", "u8"), ("dropped_timeout", "u8"), ("dropped_no_ring", "u8"), ("rejected", "u8"),
-    ("overwritten", "u8"), ("aborted", "u8"), ("invalid", "u8"), ("mark", "u8"), ("reserved", "u8", 12),
+    ("overwritten", "u8"), ("aborted", "u8"), ("invalid", "u8"), ("mark", "u8"), ("check", "u8"),
+    ("reserved", "u8", 11),
 )  # fmt: skip
 FOLD: Final = _dtype(("key", "u8"), ("steps", "u8"), ("amount", "f8"), ("dropped", "u8"))
+DEFINITION: Final = struct.Struct("<2I")  # before its bytes: their count, and a check
 OFFSET: Final = np.dtype("u8")  # of a metric's definition
 DIGEST: Final = np.dtype("u8")
 
 SLOT_FREE: Final = 0
-SLOT_LIVE: Final = 1
-SLOT_ENDED: Final = 2
-SLOT_ASIDE: Final = 3  # left aside: its figures count, and it is no living producer's
+SLOT_LIVE: Final = int.from_bytes(b"LIVE", "little")  # all of these are far from each other in bits
+SLOT_ENDED: Final = int.from_bytes(b"ENDE", "little")
+SLOT_ASIDE: Final = int.from_bytes(b"ASID", "little")  # its figures count, and it is no living producer's
+RETIRED: Final = int.from_bytes(b"RETIRED", "little")
+
+EMPTY_COUNTER: Final = 2**64 - 1  # minimum of a counter that is zero: the bits of its value, inverted
+TWICE: Final = 2**32 + 1  # a count times this is what is stored
+SEALED: Final = 1 << 32  # and the CRC-32 of a state after a clean end
 
 KINDS: Final = {"counter": 0, "gauge": 1, "histogram": 2, "total": 3}
 

@@ -16,12 +16,22 @@ from ..schema import Metric
 from . import series as layout
 from ._store import Store
 from .by_producer import by_producer, settle
-from .check import check_entries, check_header, check_tables
+from .check import check_header, checked_view
 from .figures import LAG, OWN
 from .lives import Lives
 from .overflow import Beyond, overflow_labels
-from .parts import Parts
-from .series import FOLD, HEADER, METRICS, NAMES, RESERVE, SERIES, SERIES_TABLE, SLOTS, Table, field_offset
+from .parts import Parts, lasting
+from .redundancy import (
+    folds_at,
+    folds_word,
+    header_check,
+    metric_check,
+    name_checks,
+    series_check,
+    slot_check,
+    whole_check,
+)
+from .series import FOLD, HEADER, METRICS, NAMES, RESERVE, SERIES, SERIES_TABLE, SLOTS, TWICE, Table, field_offset
 from .view import View, encode_labels
 
 logger = logging.getLogger("shmtelemetry")
@@ -52,7 +62,8 @@ class State(View):
     gauge expires that no living producer has. Both may be changed at any time. label_producer: whether series carry
     their producer's name; None as the state has it.
 
-    Raises StateError for a file that is no state of this version, and for a state that has label_producer otherwise.
+    Raises StateError for a file that is no state of this version, or is damaged, or has label_producer otherwise; it
+    stays as it is then.
     """
 
     def __init__(
@@ -66,18 +77,16 @@ class State(View):
         self.path, self.max_series, self.gauge_ttl = path, max_series, gauge_ttl
         fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            super().__init__(namespace, Mapping(fd, check_header(fd, namespace), RESERVE))
+            size = check_header(fd, namespace)
+            checked = checked_view(namespace, fd, size)
+            super().__init__(namespace, Mapping(fd, size, RESERVE))
             self._inode = os.fstat(fd).st_ino
         finally:
             os.close(fd)
+        self.put("sealed", 0)
         self.store = Store(self.mapping)
-        try:
-            check_tables(self)
-            self.store.recover()
-            self.learn()
-            check_entries(self)
-        except (ValueError, TypeError) as error:
-            raise StateError(f"the state of namespace {namespace} is damaged: {error}; remove {path}") from error
+        self.store.recover()
+        self.metrics, self.series = checked.metrics, checked.series
         self.numbers: dict[str, int] = {}  # metric name → number
         self._samples: dict[str, str] = {}  # name of a sample or family → the metric that it is of
         self.known: dict[tuple[int, tuple[str, ...]], int] = {}  # (metric, labels) → number of the series
@@ -145,22 +154,22 @@ class State(View):
     def write(self, offset: int, data: bytes) -> None:
         memoryview(self.mapping)[offset : offset + len(data)] = data
 
-    def _stored(self, data: bytes) -> int:
+    def _stored(self, data: bytes, check: int) -> int:
         offset = self.allocate(8 + len(data))
-        self.write(offset, len(data).to_bytes(8, "little") + data)
+        self.write(offset, layout.DEFINITION.pack(len(data), check) + data)
         return offset
 
     def append(self, table: Table, entry: bytes) -> int:
         """A new entry of a table; it exists from the moment that the count says so."""
-        number = self.mapping.load(table.count_offset)
+        number = self.length(table)
         if number >= table.limit:
             raise StateError(f"the state of namespace {self.namespace} is full: {number:,} entries")
         chunk = table.table_offset + 8 * (number // table.chunk_length)
         if not self.mapping.load(chunk):
             self.mapping.store(chunk, self.allocate(table.chunk_length * table.dtype.itemsize))
         self.write(self.place(table, number), entry)
-        self.mapping.store(table.count_offset, number + 1)
-        return int(number)
+        self.mapping.store(table.count_offset, (number + 1) * TWICE)
+        return number
 
     # ---- definitions ----
 
@@ -177,7 +186,9 @@ class State(View):
             self.warn_once(f"metric {metric.name}", f"{metric.name} is not counted: its samples would be {taken}")
             return None
         if number is None:
-            number = self.append(METRICS, self._stored(metric.to_json()).to_bytes(8, "little"))
+            stored = metric.to_json()
+            offset = self._stored(stored, metric_check(len(self.metrics), stored))
+            number = self.append(METRICS, offset.to_bytes(8, "little"))
             self.metrics.append(metric)
             self.numbers[metric.name] = number
             self._samples.update(dict.fromkeys(sample_names(metric), metric.name))
@@ -226,8 +237,13 @@ class State(View):
         entry["metric"], entry["kind"] = metric, layout.KINDS[self.metrics[metric].kind]
         entry["time_ns"] = layout.first_time(int(entry["kind"]))
         entry["created_ns"] = time.time_ns()
-        entry["definition"] = self._stored(encode_labels(labels))
         entry["classic"] = self.allocate(8 * length) if (length := self.classic_length(metric)) else 0
+        if entry["kind"] == layout.KINDS["counter"]:
+            entry["minimum"] = np.uint64(layout.EMPTY_COUNTER).view(np.float64)
+        stored = encode_labels(labels)
+        kept = lasting(self.metrics[metric], stored)
+        check = series_check(len(self.series), metric, int(entry["kind"]), int(entry["classic"]), kept)
+        entry["definition"] = self._stored(stored, check)
         number = self.append(SERIES_TABLE, entry.tobytes())
         self.series.append((metric, labels))
         self.known[metric, labels] = number
@@ -257,23 +273,28 @@ class State(View):
             entry = np.zeros((), layout.NAME)
             encoded = producer.encode()
             entry["length"], entry["name"] = len(encoded), np.void(encoded.ljust(64, b"\0"))
+            entry["check"] = name_checks(entry.reshape(1))[0]
             number = self.names[producer] = self.append(NAMES, entry.tobytes())
         return number
 
     def open_slot(self, uuid: bytes, producer: str, start_position: int, capacity: int, pid: int) -> int:
-        """A slot for a new segment; its number."""
+        """A slot for a new segment, still free as others see it; its number."""
         entry = np.zeros((), layout.SLOT)
         entry["uuid"], entry["name"] = np.void(uuid), self.name_number(producer)
         for field in ("start_position", "position", "write_position", "claimed_position"):
             entry[field] = start_position
-        entry["capacity"], entry["pid"] = capacity, pid
+        entry["capacity"], entry["pid"], entry["kept_position"] = capacity, pid, ~start_position % 2**64
+        entry["check"] = slot_check(entry)
         number = self._free.pop() if self._free else self.append(SLOTS, entry.tobytes())
         place = self.place(SLOTS, number)
         kept = self.entry(SLOTS, number)  # the fold array of the segment before is taken over, emptied
-        entry["folds"], entry["folds_capacity"] = kept["folds"], kept["folds_capacity"]
-        self.write(int(entry["folds"]), bytes(int(entry["folds_capacity"]) * FOLD.itemsize))
+        entry["folds"], entry["mark"] = kept["folds"], kept["mark"] + np.uint64(1)
+        offset, length = folds_at(int(kept["folds"]))
+        self.write(offset, bytes(length * FOLD.itemsize))
+        self.mapping.store(place + field_offset(layout.SLOT, "mark"), int(entry["mark"]))
         self.write(place, entry.tobytes())
-        self.set_slot_status(number, layout.SLOT_LIVE)
+        # SYNC POINT: slot. Pairs with copy_slots.
+        self.mapping.store(place + field_offset(layout.SLOT, "mark"), int(entry["mark"]) + 1)
         self.segments[uuid] = number
         return number
 
@@ -290,17 +311,17 @@ class State(View):
 
     def ensure_folds(self, slot: int, count: int) -> None:
         """Give a slot's fold array room for `count` entries."""
-        entry = self.entry(SLOTS, slot)
-        have, offset = int(entry["folds_capacity"]), int(entry["folds"])
+        offset, have = self.folds(slot)
         if have >= count:
             return
         capacity = max(16, 1 << (count - 1).bit_length())
         moved = self.allocate(capacity * FOLD.itemsize)
         self.write(moved, self.block(offset, have * FOLD.itemsize))
-        place = self.place(SLOTS, slot)
-        # The larger array holds what the smaller did, so a kill between the two stores does no harm.
-        self.mapping.store(place + field_offset(layout.SLOT, "folds"), moved)
-        self.mapping.store(place + field_offset(layout.SLOT, "folds_capacity"), capacity)
+        self.mapping.store(self.place(SLOTS, slot) + field_offset(layout.SLOT, "folds"), folds_word(moved, capacity))
+
+    def folds(self, slot: int) -> tuple[int, int]:
+        """(offset, length) of a slot's fold array."""
+        return folds_at(int(self.entry(SLOTS, slot)["folds"]))
 
     def set_figures(self, foreign: int, quarantined: int, undeletable: int) -> None:
         """How many segments are left aside, by reason."""
@@ -316,6 +337,10 @@ class State(View):
             logger.warning(message)
 
     def close(self) -> None:
+        """Leave it to the next reader, who can tell then whether any bit has changed."""
+        with memoryview(self.mapping) as whole, whole[: self.get("allocated")] as used:
+            check = whole_check(used)
+        self.put("sealed", check)
         self.mapping.close()
 
     def unlink(self) -> None:
@@ -331,6 +356,7 @@ def make_state(path: Path) -> None:
     header["magic"], header["version"], header["byte_order"] = layout.MAGIC, layout.VERSION, BYTE_ORDER
     header["uuid"], header["created_ns"] = np.void(os.urandom(16)), time.time_ns()
     header["size"], header["allocated"] = GROWTH, layout.HEADER_SIZE
+    header["check"] = header_check(header)
     fd = os.open(path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(fd, 0, GROWTH)

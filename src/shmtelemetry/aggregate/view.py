@@ -11,12 +11,24 @@ from ..errors import StateError
 from ..layout import LABEL_LENGTH
 from ..schema import Metric
 from . import figures
-from ._store import copy_state
+from ._store import copy_slots, copy_state
 from .exemplars import exemplars_of
 from .histogram import distributions as distributions_of
 from .histogram import histogram_value
 from .seconds import recent
-from .series import HEADER, KINDS, METRICS, NAMES, SERIES, SERIES_TABLE, SLOTS, Table, field_offset
+from .series import (
+    DEFINITION,
+    HEADER,
+    KINDS,
+    METRICS,
+    NAMES,
+    SERIES,
+    SERIES_TABLE,
+    SLOTS,
+    TWICE,
+    Table,
+    field_offset,
+)
 from .snapshot import Distributions, Family, HistogramValue, Labels, Snapshot
 from .windows import Windows
 
@@ -89,26 +101,40 @@ class View:
         return bytes(memoryview(self.mapping)[offset : offset + length])
 
     def definition(self, offset: int) -> bytes:
-        length = int.from_bytes(self.block(offset, 8), "little")
+        return self.checked_definition(offset)[0]
+
+    def checked_definition(self, offset: int) -> tuple[bytes, int]:
+        """What was stored, and the check that was stored with it."""
+        length, check = DEFINITION.unpack(self.block(offset, DEFINITION.size))
         if offset + 8 + length > self.get("allocated"):
             raise StateError(f"the state of namespace {self.namespace} is damaged: a definition of {length:,} bytes")
-        return self.block(offset + 8, length)
+        return self.block(offset + DEFINITION.size, length), check
 
     def place(self, table: Table, number: int) -> int:
         """The offset of one entry of a table."""
         chunk = self.mapping.load(table.table_offset + 8 * (number // table.chunk_length))
         return chunk + number % table.chunk_length * table.dtype.itemsize
 
+    def places(self, table: Table) -> npt.NDArray[np.uint64]:
+        """The offsets of all entries of a table."""
+        return np.array([self.place(table, number) for number in range(self.length(table))], np.uint64)
+
     def entry(self, table: Table, number: int) -> np.void:
         """A copy of one entry of a table."""
         stored: np.void = np.frombuffer(self.block(self.place(table, number), table.dtype.itemsize), table.dtype)[0]
         return stored
 
+    def length(self, table: Table) -> int:
+        """How many entries a table has."""
+        stored = self.mapping.load(table.count_offset)
+        count = stored % 2**32
+        if count > table.limit or stored != count * TWICE:
+            raise StateError(f"the state of namespace {self.namespace} counts {count:,} entries of {table.limit:,}")
+        return count
+
     def entries(self, table: Table) -> np.ndarray:
         """A copy of a whole table."""
-        count = self.mapping.load(table.count_offset)
-        if count > table.limit:
-            raise StateError(f"the state of namespace {self.namespace} counts {count:,} entries of {table.limit:,}")
+        count = self.length(table)
         chunks = [
             self.block(self.place(table, begin), min(table.chunk_length, count - begin) * table.dtype.itemsize)
             for begin in range(0, count, table.chunk_length)
@@ -117,8 +143,8 @@ class View:
 
     def learn(self) -> None:
         """Read the definitions that are new since the last time."""
-        series = self.get("series")  # before the count of metrics: those of all these series are known then
-        for number in range(len(self.metrics), self.get("metrics")):
+        series = self.length(SERIES_TABLE)  # before the count of metrics: those of all these series are known then
+        for number in range(len(self.metrics), self.length(METRICS)):
             offset = int.from_bytes(self.block(self.place(METRICS, number), 8), "little")
             self.metrics.append(Metric.from_json(self.definition(offset)))
         for number in range(len(self.series), series):
@@ -183,12 +209,22 @@ class View:
         while True:
             # SYNC POINT: name. Pairs with fold_slot.
             names = self.entries(NAMES)
-            slots = self.entries(SLOTS)
+            slots = self._slots()
             if not np.any(names["mark"] & 1) and names.tobytes() == self.entries(NAMES).tobytes():
                 return slots, names
             if time.monotonic() >= deadline:
                 raise UnrestError(self.namespace)
             time.sleep(0.0002)
+
+    def _slots(self) -> np.ndarray:
+        """Copies of all slots, each with its producer's figures of one moment."""
+        places = self.places(SLOTS)
+        if len(places) and int(places.max()) + SLOTS.dtype.itemsize > self.mapping.size:
+            raise GrownError
+        copied = np.empty(len(places) * SLOTS.dtype.itemsize, np.uint8)
+        if not copy_slots(memoryview(self.mapping), copied, places, self._patience):
+            raise UnrestError(self.namespace)
+        return copied.view(SLOTS.dtype)
 
     def _made_of(self, copied: Bytes, retired: int, distributions: bool) -> Snapshot:
         header = np.frombuffer(self.block(0, HEADER.itemsize), HEADER)[0]

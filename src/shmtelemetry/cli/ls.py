@@ -10,6 +10,7 @@ import click
 from . import options, settings
 
 COLUMNS = ("namespace", "producer", "pid", "alive", "records", "bytes", "uid", "policy", "age", "reader")
+FACTS = ("pid", "uid", "alive", "in_ring", "capacity", "bytes", "policy", "age_seconds", "reader", "error")
 
 
 @click.command("ls")
@@ -17,13 +18,13 @@ COLUMNS = ("namespace", "producer", "pid", "alive", "records", "bytes", "uid", "
 @options.as_json
 @settings.file
 def command(namespace: str | None, as_json: bool) -> None:
-    """List the segments in shared memory, broken ones with their error.
+    """List the segments in shared memory, broken ones with their error, and the states that were kept aside.
 
     \b
     Keys of --json, one object a segment:
       name            of the segment in /dev/shm
       namespace       and
-      producer        who it belongs to
+      producer        who it belongs to; @state for a state that was kept aside
       pid, uid        of the process that made it, and the user that owns it
       alive           whether that process can still write
       in_ring         records that wait in the ring
@@ -39,13 +40,15 @@ def command(namespace: str | None, as_json: bool) -> None:
       shmtel ls --namespace bot-a
       shmtel ls --json | jq '.[] | select(.reader == null).producer'
     """
-    from ..segment import check_name, segment_names
+    from ..aggregate.aside import kept_names
+    from ..segment import DIRECTORY, check_name, segment_names
 
     if namespace is not None:
         with options.wrong_use():
             check_name("namespace", namespace)
     names = segment_names(namespace)
-    rows = sorted((row for row in map(describe, names) if row), key=_order)
+    found = [*map(describe, names), *(_kept(*kept) for kept in kept_names(DIRECTORY, namespace))]
+    rows = sorted((row for row in found if row), key=_order)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     elif rows:
@@ -62,8 +65,7 @@ def describe(name: str) -> dict[str, Any] | None:
     from ..segment import DIRECTORY, attach, parse_name
 
     namespace, producer, _ = parse_name(name) or ("", "", "")
-    keys = ("pid", "uid", "alive", "in_ring", "capacity", "bytes", "policy", "age_seconds", "reader", "error")
-    row = {"name": name, "namespace": namespace, "producer": producer} | dict.fromkeys(keys)
+    row = {"name": name, "namespace": namespace, "producer": producer} | dict.fromkeys(FACTS)
     path = os.path.join(DIRECTORY, name)
     try:
         status = os.stat(path, follow_symlinks=False)
@@ -90,6 +92,20 @@ def describe(name: str) -> dict[str, Any] | None:
         }
     finally:
         segment.close()
+
+
+def _kept(name: str, namespace: str) -> dict[str, Any] | None:
+    """A state that was kept aside; None if it has gone meanwhile."""
+    from ..segment import DIRECTORY
+
+    path = os.path.join(DIRECTORY, name)
+    try:
+        status = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    row = {"name": name, "namespace": namespace, "producer": "@state"} | dict.fromkeys(FACTS)
+    error = f"a state that --reset-state kept aside; when nobody needs it any more: rm {path}"
+    return row | {"uid": status.st_uid, "bytes": status.st_size, "error": error}
 
 
 def _order(row: dict[str, Any]) -> tuple[str, str, float]:

@@ -31,6 +31,11 @@ RELOADED: Final = ("max_series", "gauge_ttl", "include", "exclude", "const_label
 )
 @click.option("--once", is_flag=True, help="Drain, print the text exposition, and exit.")
 @options.setting("--ephemeral", is_flag=True, help="Forget all totals at the end.")
+@click.option(
+    "--reset-state",
+    is_flag=True,
+    help="Start from zero; the state that there is, good or bad, is kept aside, and ls shows it.",
+)
 @options.setting(
     "--insecure", is_flag=True, help="Let --listen be an address that others can reach, without any protection."
 )
@@ -100,7 +105,8 @@ def command(
 
     Serves /metrics, /health, /health/ready and /health/live, and prints where. SIGTERM and SIGINT drain what
     is published, keep the totals for the next reader, and exit 0. SIGHUP reads the settings' file again. There
-    is one reader a namespace: a second one exits 1 and names the pid of the first.
+    is one reader a namespace: a second one exits 1 and names the pid of the first. A state that is damaged, cut
+    short, of another release or no state at all stays as it is: the reader exits 1, unless --reset-state is given.
 
     \b
     Example:

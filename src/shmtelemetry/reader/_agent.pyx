@@ -20,16 +20,17 @@ from .._clock import epoch_anchor, tick_length
 from .._clock cimport nanoseconds
 from .._mapping cimport Mapping
 from .._ring cimport (
-    SHMTEL_LOAD_ACQUIRE, SHMTEL_STORE_RELEASE, shmtel_cell, shmtel_cell_read, shmtel_consumer, shmtel_drain,
-    shmtel_producer_page, shmtel_reader_page, shmtel_record, shmtel_release, shmtel_sample,
+    SHMTEL_LOAD_ACQUIRE, SHMTEL_STORE_RELAXED, SHMTEL_STORE_RELEASE, shmtel_cell, shmtel_cell_read, shmtel_consumer,
+    shmtel_drain, shmtel_producer_page, shmtel_reader_page, shmtel_record, shmtel_release, shmtel_sample,
 )
 from ..aggregate._kernels cimport (
     Buckets, apply_record, apply_samples, epoch_ns, fold_counter, fold_dropped, fold_gauge, fold_slot, observe,
     skip_sample,
 )
 from ..aggregate._state cimport (
-    COMPARE_EXCHANGE, COUNTER, DONE, GAUGE, NAMES_CHUNK, NAMES_TABLE, NEED_SERIES, NEED_SPACE, Batch, Bounds, Core,
-    Fold, Name, Outcome, Series, Slot, Target, begin_run, end_run, next_step, seal,
+    COMPARE_EXCHANGE, COMPILER_BARRIER, COUNTER, DONE, GAUGE, NAMES_CHUNK, NAMES_TABLE, NEED_SERIES, NEED_SPACE,
+    SHMTEL_UNLIKELY, Batch, Bounds, Core, Fold, Name, Outcome, Series, Slot, Target, begin_figures, begin_run,
+    end_figures, end_run, cell_check, folds_capacity, folds_of, move_position, next_step, seal,
 )
 from ..aggregate._store cimport Store
 from ._places cimport Places, add_places, fold_places, skip_places
@@ -95,6 +96,8 @@ cdef enum Mode:
 
 cdef uint64_t SECOND = 1000000000
 cdef uint64_t QUIET = 100000000
+cdef uint64_t WORK_NS = 1000000    # between two rests
+cdef uint64_t REST_NS = 10000      # time to copy some series with all their counts
 
 
 cdef struct Ring:          # a look at an idle ring needs the first cache line alone
@@ -196,6 +199,7 @@ cdef class Agent:
     cdef uint64_t begun             # turns
     cdef uint64_t turns             # that have ended
     cdef uint64_t drained           # records, in all
+    cdef uint64_t rested_ns         # when no series was changed for a moment
     cdef double fullest             # ring of the last turn, as a fraction of its capacity
     cdef Flow *flows                # by number of the metric
     cdef uint64_t flowing           # numbers of metrics that are made of fields are below this
@@ -265,9 +269,9 @@ cdef class Agent:
         ring.catalogue = mapping.base + <size_t>header.catalogue_offset
         ring.slot = <Slot *>(self.core.base + slot_offset)
         # What a reader committed before it was killed is released now; what somebody else consumed is not read again.
-        if <int64_t>(ring.in_.in_.read_position - ring.slot.position) > 0:
-            ring.slot.position = ring.in_.in_.read_position
         ring.in_.position = ring.slot.position
+        if <int64_t>(ring.in_.in_.read_position - ring.in_.position) > 0:
+            ring.in_.position = ring.in_.in_.read_position
         shmtel_release(&ring.in_, 0)
         ring.lost = lost_records(ring.slot)
         ring.mode = SAMPLES if header.flags & layout.FLAG_INSTRUMENTS else DISCARD
@@ -323,15 +327,18 @@ cdef class Agent:
         self.rings[number].learned = length
 
     def skip_cells(self, uint64_t number):
-        """Let only what comes into the cells from now on count, and exemplars from now on."""
+        """Let only what comes into the cells from now on count, and exemplars from now on. While the slot is free."""
         cdef Ring *ring = &self.rings[number]
-        cdef Fold *folds = <Fold *>(self.core.base + ring.slot.folds)
+        cdef Fold *folds = folds_of(self.core, ring.slot)
         cdef shmtel_cell *cell
-        cdef uint64_t at, time = 0
-        for at in range(min(ring.known, ring.slot.folds_capacity)):
+        cdef uint64_t at, steps = 0, time = 0
+        cdef double amount = 0
+        for at in range(min(ring.known, folds_capacity(ring.slot))):
             cell = <shmtel_cell *>(ring.catalogue + ring.cells[at])
-            shmtel_cell_read(cell, &folds[at].steps, &time, &folds[at].amount)
+            shmtel_cell_read(cell, &steps, &time, &amount)
+            folds[at].steps, folds[at].amount = steps, amount
             folds[at].dropped = SHMTEL_LOAD_ACQUIRE(&cell.dropped)
+            folds[at].key = cell_check(steps, amount, folds[at].dropped)
         skip_places(&ring.places, ring.catalogue)
 
     def set_plan(self, uint64_t number, columns, metrics, labels, int time_offset, uint64_t time_ns):
@@ -440,6 +447,8 @@ cdef class Agent:
         if available > ring.in_.capacity:
             self.want(ring, LIES)
             return 0
+        if SHMTEL_UNLIKELY(ring.slot.position != ring.in_.position):  # somebody else has consumed, see add
+            move_position(self.core, ring.slot, ring.in_.position)
         left = available
         if available:
             ring.active_ns = now
@@ -460,9 +469,11 @@ cdef class Agent:
                 self.count_flow(ring.plan, batch.position - before, 0)
             else:
                 batch.position += batch.count
-                SHMTEL_STORE_RELEASE(&ring.slot.position, batch.position)
+                move_position(self.core, ring.slot, batch.position)
             left -= batch.position - before
             shmtel_release(&ring.in_, batch.position - before)
+            if batch.now_ns - self.rested_ns > WORK_NS:
+                self.rest(batch.now_ns)
         self.note(ring)
         if outcome == DONE and ring.status == LIVE and self.has_definitions(ring):
             outcome = NEED_SERIES  # what was defined is shown before its first record, and may be in cells
@@ -501,7 +512,7 @@ cdef class Agent:
                 fold = plan.folds[group * plan.width + at]
                 folds[at] = NULL
                 if fold:
-                    folds[at] = <Fold *>(self.core.base + ring.slot.folds) + (fold - 1)
+                    folds[at] = folds_of(self.core, ring.slot) + (fold - 1)
             if not apply_record(self.core, batch, record, plan.columns, plan.width, plan.series + group * plan.width,
                                 folds, time_ns):
                 return NEED_SPACE
@@ -534,15 +545,20 @@ cdef class Agent:
         """Take over the producer's own figures, and what has gone into cells. Returns whether something has."""
         cdef const shmtel_producer_page *out = ring.in_.out
         cdef Slot *slot = ring.slot
-        cdef uint64_t steps, exemplars = SHMTEL_LOAD_ACQUIRE(&out.exemplars)  # SYNC POINT: exemplars
+        cdef uint64_t steps, claimed, exemplars = SHMTEL_LOAD_ACQUIRE(&out.exemplars)  # SYNC POINT: exemplars
+        begin_figures(slot)
         slot.coalesced = SHMTEL_LOAD_ACQUIRE(&out.coalesced)
         slot.dropped_full = SHMTEL_LOAD_ACQUIRE(&out.dropped_full)
         slot.dropped_timeout = SHMTEL_LOAD_ACQUIRE(&out.dropped_timeout)
         slot.dropped_no_ring = SHMTEL_LOAD_ACQUIRE(&out.dropped_no_ring)
         slot.rejected = SHMTEL_LOAD_ACQUIRE(&out.rejected)
         slot.overwritten = ring.in_.in_.overwritten
-        slot.claimed_position = SHMTEL_LOAD_ACQUIRE(&out.claimed_position)
-        slot.write_position = SHMTEL_LOAD_ACQUIRE(&out.write_position)
+        # Loaded before the other, stored after it: at whichever instant a kill comes, no more is claimed than can be.
+        claimed = SHMTEL_LOAD_ACQUIRE(&out.claimed_position)
+        SHMTEL_STORE_RELAXED(&slot.write_position, SHMTEL_LOAD_ACQUIRE(&out.write_position))
+        COMPILER_BARRIER()
+        SHMTEL_STORE_RELAXED(&slot.claimed_position, claimed)
+        end_figures(slot)
         if ring.plan != NULL and lost_records(slot) != ring.lost:
             self.count_flow(ring.plan, 0, lost_records(slot) - ring.lost)
             ring.lost = lost_records(slot)
@@ -558,7 +574,7 @@ cdef class Agent:
 
     cdef bint fold_cells(self, Ring *ring) noexcept nogil:
         """Add what cells hold beyond what was folded before. False: some cell kept changing, come again."""
-        cdef Fold *folds = <Fold *>(self.core.base + ring.slot.folds)
+        cdef Fold *folds = folds_of(self.core, ring.slot)
         cdef shmtel_cell *cell
         cdef Series *series
         cdef Batch clock
@@ -568,7 +584,7 @@ cdef class Agent:
         if ring.mode != SAMPLES:
             return True
         self.batch_of(ring, &clock, 0)
-        for at in range(min(ring.known, ring.slot.folds_capacity)):
+        for at in range(min(ring.known, folds_capacity(ring.slot))):
             series = ring.targets[at].series
             cell = <shmtel_cell *>(ring.catalogue + ring.cells[at])
             if series == NULL:
@@ -609,7 +625,6 @@ cdef class Agent:
     cdef uint64_t serve(self, Ring *ring, uint64_t status, uint64_t now) noexcept nogil:
         """Do what a ring of the loop's needs; returns how many records were drained."""
         cdef uint64_t taken
-        cdef int _
         if status == FOLDING:
             self.finish(ring)
             return 0
@@ -619,10 +634,14 @@ cdef class Agent:
         taken = self.drain(ring, now)
         if status == ENDING and ring.status == ENDING and shmtel_drain(&ring.in_) == 0:
             self.want(ring, EMPTY)
-        if taken >= BATCH:  # a moment of rest for those who copy series meanwhile
-            for _ in range(64):
-                RELAX()
         return taken
+
+    cdef void rest(self, uint64_t now_ns) noexcept nogil:
+        """Change nothing for a moment: without it nobody could copy a series that is in all records of a full ring."""
+        cdef uint64_t begin = nanoseconds(CLOCK_MONOTONIC)
+        while nanoseconds(CLOCK_MONOTONIC) - begin < REST_NS:
+            RELAX()
+        self.rested_ns = now_ns
 
     cdef uint64_t serve_active(self, uint64_t now) noexcept nogil:
         """Serve the rings that had records in the last second."""
@@ -723,6 +742,7 @@ cdef class Agent:
         elif nanoseconds(CLOCK_MONOTONIC) - active_ns < SECOND:
             nap.tv_nsec = min(self.longest_ns, 1000000)
         FUTEX_SLEEP(self.bell, self.heard, &nap)
+        self.rested_ns = nanoseconds(CLOCK_REALTIME)
 
     def look(self):
         """Take over the figures of every ring, also of those without records. Not while the loop runs."""

@@ -6,7 +6,7 @@ from itertools import accumulate
 
 from .. import layout
 from ..aggregate._kernels import Buckets
-from ..aggregate.series import FOLD, KINDS, SERIES_TABLE, SLOT, SLOTS, digest, field_offset
+from ..aggregate.series import FOLD, KINDS, SERIES_TABLE, SLOT, SLOT_LIVE, SLOTS, TWICE, digest, field_offset
 from ..aggregate.state import State
 from ..aggregate.view import decode_labels
 from ..errors import SegmentError, StateError
@@ -59,13 +59,15 @@ class Attachment:
 
     def _set_up(self, slot: int) -> None:
         if self._plan is None:
-            self._settled = int(self._state.entry(SLOTS, slot)["settled"])
+            self._settled = int(self._state.entry(SLOTS, slot)["settled"]) % 2**32
             self.learn()
             if not self._known and self._was_read():
                 self._agent.skip_cells(self.number)  # they are in a state that somebody has removed
         elif self._plan.columns:
             self._plan.install(self._agent, self.number)
             self._plan.restore(slot)
+            for metric in self._plan.metrics:
+                self._state.lives.use_metric(metric)
 
     def resolve(self) -> None:
         """Find places for the series that the ring's next record names."""
@@ -139,6 +141,8 @@ class Attachment:
             raise SegmentError(f"{self.segment.name}: series {number} is retired, of {len(self._series)}")
         if self._series[number] < 0:
             return True
+        if self._state.lives.gathering:  # others may have the series, and are not found yet
+            return False
         until, position = self._retiring
         if begin >= until:
             self._retiring = until, position = end, self._agent.written(self.number)
@@ -148,7 +152,7 @@ class Attachment:
         self._state.lives.remove(self._series[number])
         self._series[number] = -1
         place = self._state.place(SLOTS, self.slot) + field_offset(SLOT, "settled")
-        self._state.mapping.store(place, begin + layout.CATALOGUE_RECORD.size + layout.RETIRE.size)
+        self._state.mapping.store(place, (begin + layout.CATALOGUE_RECORD.size + layout.RETIRE.size) * TWICE)
         return True
 
     def _ensure_folds(self, count: int) -> None:
@@ -191,17 +195,22 @@ class Attachment:
         return self._state.place(SERIES_TABLE, series) if series >= 0 else -1
 
     def _was_read(self) -> bool:
-        """Whether a reader has ever had the segment before; says so to the next one."""
-        at = self.segment.header.reader_offset + layout.READER_SEEN
-        seen = bool(self.segment.mapping.load(at))
-        self.segment.mapping.store(at, 1)
-        return seen
+        """Whether a reader has ever had the segment before."""
+        return bool(self.segment.mapping.load(self.segment.header.reader_offset + layout.READER_SEEN))
+
+    def begin(self) -> None:
+        """It is set up: from here on all of the segment goes into the slot, whichever reader takes it."""
+        self._state.set_slot_status(self.slot, SLOT_LIVE)
+        # Not before: a reader that finds this and no slot takes what cells hold for that of a state which was removed.
+        self.segment.mapping.store(self.segment.header.reader_offset + layout.READER_SEEN, 1)
 
     def end(self) -> None:
         """Its producer has ended, and all of it is in the state."""
         for number in self._series if self._plan is None else self._plan.used:
             if number >= 0:
                 self._state.lives.leave(number)
+        for metric in () if self._plan is None else self._plan.metrics:
+            self._state.lives.leave_metric(metric)
 
     def release(self) -> None:
         """Say in the segment that no reader has it any more."""
@@ -262,7 +271,7 @@ class RecordPlan:
             raise SegmentError(f"{segment.name}: a schema that cannot be: {error}") from error
         fields = {name: (item, offset) for name, item, offset in schema.fields()}
         self.columns: list[tuple[int, str, int, int, float, float, Buckets]] = []
-        self._metrics: list[int] = []
+        self.metrics: list[int] = []
         self._totals: list[bool] = []
         for name, (metric, factor, divisor) in metrics.items():
             number = state.define(metric)
@@ -272,7 +281,7 @@ class RecordPlan:
             item, offset = fields[name]
             bounds = Buckets(state.metrics[number].buckets)
             self.columns.append((offset, item.kind, item.itemsize, KINDS[role], factor, divisor, bounds))
-            self._metrics.append(number)
+            self.metrics.append(number)
             self._totals.append(role == "total")
         self._labels = [(name, *fields[name]) for name in schema.label_fields]
         times = [name for name, role in schema.roles.items() if role.role == "time"]
@@ -285,13 +294,13 @@ class RecordPlan:
 
     def install(self, agent: Agent, number: int) -> None:
         labels = [(offset, item.itemsize) for _, item, offset in self._labels]
-        agent.set_plan(number, self.columns, self._metrics, labels, self._time_offset, self._time_ns)
+        agent.set_plan(number, self.columns, self.metrics, labels, self._time_offset, self._time_ns)
 
     def restore(self, slot: int) -> None:
         """Nothing but the totals' last values has to survive a reader: their folds say whose they are."""
-        entry = self._state.entry(SLOTS, slot)
-        for at in range(int(entry["folds_capacity"])):
-            key = int.from_bytes(self._state.block(int(entry["folds"]) + at * FOLD.itemsize, 8), "little")
+        offset, capacity = self._state.folds(slot)
+        for at in range(capacity):
+            key = int.from_bytes(self._state.block(offset + at * FOLD.itemsize, 8), "little")
             if key:
                 self._known_folds[key] = at
                 self._folds = at + 1
@@ -302,12 +311,12 @@ class RecordPlan:
         header = self._segment.header
         series = [
             self._state.series_number(metric, self._state.part_of(metric, labels, self._segment.producer, header.uuid))
-            for metric in self._metrics
+            for metric in self.metrics
         ]
         folds = [-1] * len(series)
         for column, total in enumerate(self._totals):
             if total and series[column] >= 0:
-                folds[column] = self._fold(slot, digest(self._metrics[column], key))
+                folds[column] = self._fold(slot, digest(self.metrics[column], key))
                 if folds[column] < 0:  # without a last value of its own it would count everything again
                     series[column] = -1
         offsets = [self._state.place(SERIES_TABLE, at) if at >= 0 else -1 for at in series]
@@ -328,7 +337,7 @@ class RecordPlan:
                 self._state.ensure_folds(slot, self._folds + 1)
             except StateError:
                 return -1
-            offset = int(self._state.entry(SLOTS, slot)["folds"]) + self._folds * FOLD.itemsize
+            offset = self._state.folds(slot)[0] + self._folds * FOLD.itemsize
             self._state.mapping.store(offset, key)
             known = self._known_folds[key] = self._folds
             self._folds += 1

@@ -7,7 +7,7 @@ import logging
 import os
 
 from .. import layout
-from ..aggregate.series import SLOT_ASIDE, SLOT_ENDED, SLOT_LIVE, SLOTS
+from ..aggregate.series import SLOT_ASIDE, SLOT_ENDED, SLOTS
 from ..aggregate.state import State
 from ..errors import ReaderBusyError, SegmentError, StateError
 from ..segment import DIRECTORY, Segment, attach, header_uuid, segment_names
@@ -49,6 +49,7 @@ class Keeper:
         """One round: new segments, and what rings wait for."""
         for name in self._discovery.new_names():
             self._adopt(name)
+        self._state.lives.gathered()
         wanted = self._agent.wanted
         if wanted != self._served and all(self._serve_all()):
             self._served = wanted
@@ -130,7 +131,7 @@ class Keeper:
             self._quarantine(name, error)
             segment.close()
             return
-        self._state.set_slot_status(attachment.slot, SLOT_LIVE)
+        attachment.begin()
         self._attachments[attachment.number] = attachment
         self._agent.start(attachment.number)
 

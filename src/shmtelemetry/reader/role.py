@@ -10,8 +10,10 @@ import os
 import select
 import threading
 import time
+from pathlib import Path
 
 from ..aggregate._kernels import Buckets
+from ..aggregate.aside import keep_aside
 from ..aggregate.recorder import Recorder, remove
 from ..aggregate.seconds import windows_path
 from ..aggregate.series import SERIES_TABLE
@@ -38,8 +40,8 @@ class Role:
     """The namespace's lock, its state, and the loop that drains into it.
 
     interval: longest sleep in seconds. max_series, gauge_ttl, label_producer: as State has them. windows: whether to
-    keep what series gained in each of the last seconds. Raises ReaderBusyError naming the process that has the lock,
-    StateError for a state that cannot be used.
+    keep what series gained in each of the last seconds. reset_state: begin from zero; what there was is kept aside.
+    Raises ReaderBusyError naming the process that has the lock, StateError for a state that cannot be used.
     """
 
     def __init__(
@@ -50,10 +52,13 @@ class Role:
         gauge_ttl: float = GAUGE_TTL,
         label_producer: bool | None = None,
         windows: bool = True,
+        reset_state: bool = False,
     ) -> None:
         self._control = Control(namespace)
         try:
             path = state_path(DIRECTORY, namespace, os.geteuid())
+            if reset_state:
+                self._reset(path, namespace)
             make_state(path)
             self._control.hold(path, namespace)
             self._state = State(namespace, path, max_series, gauge_ttl, label_producer)
@@ -61,6 +66,13 @@ class Role:
         except BaseException:
             self._control.close()
             raise
+
+    def _reset(self, path: Path, namespace: str) -> None:
+        """Keep the state aside, unless a reader whose own lock somebody removed still writes it."""
+        if os.path.lexists(path):
+            if path.is_file() and not path.is_symlink():
+                self._control.hold(path, namespace)
+            logger.warning("the state of namespace %s is kept aside as %s", namespace, keep_aside(path))
 
     def _open(self, namespace: str, interval: float, windows: bool) -> None:
         self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -72,7 +84,7 @@ class Role:
         remove(seconds)  # those of a reader that was killed
         self._recorder = Recorder(seconds, self._state.store, self._state.uuid) if windows else None
         self._view, self._view_lock = View(namespace, self._state.mapping, seconds=seconds), threading.Lock()
-        self._keeping = threading.Lock()
+        self._keeping, self._starting = threading.Lock(), threading.Lock()
         self._threads: list[threading.Thread] = []
         self._stopping = False
         self._wakeful = select.poll()  # select.select refuses descriptors from 1024 on
@@ -104,8 +116,11 @@ class Role:
 
     def start(self) -> None:
         """Run the loop in threads of their own until `stop`."""
-        if self._threads:
-            return
+        with self._starting:  # two loops would write one state
+            if not self._threads:
+                self._start()
+
+    def _start(self) -> None:
         self._stopping = False
         self._agent.resume()
         self._threads = [
@@ -134,7 +149,8 @@ class Role:
             except Exception:
                 logger.exception("the reader goes on after an error")
                 time.sleep(KEEPER_PERIOD)
-            self._wakeful.poll(1000 * min(KEEPER_PERIOD, self._recorder.due if self._recorder else KEEPER_PERIOD))
+            if not self._control.is_asked:
+                self._wakeful.poll(1000 * min(KEEPER_PERIOD, self._recorder.due if self._recorder else KEEPER_PERIOD))
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._eventfd)
 
@@ -145,8 +161,8 @@ class Role:
     def _serve(self) -> None:
         """Take what others wait for."""
         began = time.monotonic_ns()
-        self.catch_up(PATIENCE)
-        self._control.serve(began)  # also if something holds it up: who asked has waited for as long as it would
+        if self.catch_up(PATIENCE):
+            self._control.serve(began)
 
     def stop(self) -> None:
         """End the loop; what is published is taken first."""
