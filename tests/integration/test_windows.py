@@ -297,6 +297,7 @@ def test_no_observation_is_missed_or_counted_twice_while_seconds_are_taken(names
     with Reader(namespace, ephemeral=True) as running:
         running.start()
         with talker(emit) as producer:
+            window_with(running.snapshot, 60, 1, "h", k="0")
             while (window := running.snapshot().window(60)).seconds < 3:
                 for length in (1, 60) if window.seconds else ():
                     one = running.snapshot().window(length).histogram("h", k="0")
