@@ -12,7 +12,8 @@ from ...aggregate.snapshot import Snapshot
 from ...errors import ShmtelError
 from ...liveness import fork_lock
 from ...producer import warn_once
-from ...reader import Reader
+from ...reader import Reader, read_state
+from ...schema import Metric
 from ...segment import usable
 from ...telemetry import Telemetry
 from .._metrics import count_fork
@@ -32,7 +33,7 @@ class Store:
     """
 
     def __init__(self) -> None:
-        self._private = config.namespace() is None
+        self.private = config.namespace() is None
         self._reader: Reader | None = None
         self._pid = 0  # of the process that stands by
         self._busy = threading.RLock()  # while a reader is made or closed
@@ -50,11 +51,11 @@ class Store:
             warn_once("disabled", "metrics do nothing: SHMTEL_DISABLED is set, or there is no tmpfs on /dev/shm")
             return False
         try:
-            if self._private:
+            if self.private:
                 sweep()
             self.namespace = config.namespace() or tree_namespace()
             # Else it is a server's master that has not imported the application: its next workers go on with the state.
-            self._of_root = self._private and is_root(self.namespace)  # a forked child's as well
+            self._of_root = self.private and is_root(self.namespace)  # a forked child's as well
             self._newest = Telemetry(PRODUCER, self.namespace)
             return True
         except (ShmtelError, OSError) as error:
@@ -90,6 +91,15 @@ class Store:
             del self._lent[telemetry]
             telemetry.close()
 
+    def metrics(self) -> list[Metric]:
+        """Those that others have defined under names of their choice, without a wait for anything newer."""
+        if self.private or self._newest is None or self._last is not None:
+            return []
+        try:
+            return [family.metric for family in read_state(self.namespace).families.values()]
+        except (ShmtelError, OSError):
+            return []  # nothing was read yet
+
     def _forked(self) -> None:
         """In a forked child. It stands by from its first emit or look on, so that a fork alone costs nothing."""
         self._reader, self._last, self._busy = None, None, threading.RLock()
@@ -102,7 +112,7 @@ class Store:
         self._pid = os.getpid()  # first: what follows may emit
         if parent_process() is not None:
             util.Finalize(None, self.close, exitpriority=LATE)  # such children run no atexit
-        if self._private:
+        if self.private:
             with self._busy:
                 self._reader = self._started()
 
@@ -116,7 +126,7 @@ class Store:
             return None
 
     def _made_reader(self) -> Reader:
-        if not self._private:
+        if not self.private:
             return Reader(self.namespace, standby=True)
         # A live gauge goes with its process; nobody else looks, and this face shows no windows.
         return Reader(self.namespace, standby=True, ephemeral=True, gauge_ttl=0.0, windows=False)
@@ -140,7 +150,7 @@ class Store:
             self._reader.catch_up(PATIENCE)
             return self._reader.snapshot(distributions=False)
         finally:
-            if not self._private and self._reader.holds:  # the namespace belongs to the operator's reader
+            if not self.private and self._reader.holds:  # the namespace belongs to the operator's reader
                 self._reader.close()
                 self._reader = None
 
@@ -154,7 +164,7 @@ class Store:
             for telemetry in {self._newest, *self._lent}:
                 telemetry.close()
             if self._reader is not None:
-                self._reader.ephemeral = self._private and (self._of_root or not root_lives(self.namespace))
+                self._reader.ephemeral = self.private and (self._of_root or not root_lives(self.namespace))
                 self._reader.close()
                 self._reader = None
 
