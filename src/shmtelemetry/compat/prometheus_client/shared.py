@@ -16,9 +16,9 @@ from prometheus_client.validation import METRIC_LABEL_NAME_RE, METRIC_NAME_RE
 
 from ...aggregate import snapshot as taken
 from ...aggregate.snapshot import Family, Snapshot
+from .places import Definition, check_free
 from .registry import SharedCollector
 from .shown import Labels, Shown, arranged
-from .places import Definition, check_free
 from .values import SPOILERS, Values
 
 _numbers = count()
