@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shmtelemetry import Producer, Reader, Schema, Telemetry, field
-from shmtelemetry.aggregate.series import SLOTS
+from shmtelemetry.aggregate.series import SERIES_TABLE, SLOTS
 from shmtelemetry.segment import create, segment_names
 from tests.processes import wait_until
 from tests.reading import talker
@@ -147,7 +147,7 @@ def test_slots_and_series_of_the_ended_are_used_again(namespace: str) -> None:
                 telemetry.gauge("g", merge="max").set(number)
             reader.poll()
             state = reader._role._state
-            sizes.append((state.mapping.load(SLOTS.count_offset), state.get("series"), state.get("allocated")))
+            sizes.append((state.length(SLOTS), state.length(SERIES_TABLE), state.get("allocated")))
         slots, series, allocated = zip(*sizes, strict=True)
         assert set(slots) == {1}
         assert set(series) == {series[0]}
