@@ -25,15 +25,19 @@ MODULES = [
     "_mapping",
     "_fields",
     "_ring",
+    "_exemplars",
     "_instruments",
+    "aggregate._exemplars",
     "aggregate._kernels",
     "aggregate._store",
     "aggregate._distributions",
     "aggregate._check",
+    "reader._places",
     "reader._plan",
     "reader._agent",
     "exporters._text",
     "exporters._protobuf",
+    "compat._metrics",
 ]
 
 

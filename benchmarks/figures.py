@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from benchmarks import callgrind, commits, footprint, throughput
-from benchmarks.subjects import native, peers, scrape
+from benchmarks.subjects import compat, native, peers, scrape, web
 from shmtelemetry.cli import bench
 from shmtelemetry.cli.bench import Subject, measure_fresh, name_of
 
@@ -92,11 +92,29 @@ def _largest_difference(part: float, *whole: float) -> float:
     return max(whole) - part
 
 
+def _ratio_beyond(floor: float, above: float, below: float) -> float:
+    return (above - floor) / (below - floor)
+
+
+def _microseconds_beyond(floor: float, whole: float) -> float:
+    return (whole - floor) / 1e3
+
+
 def _million_a_second(nanoseconds: float) -> float:
     return 1e3 / nanoseconds
 
 
 HANDLES = (bench.counter_emit, bench.gauge_emit, bench.histogram_emit)
+
+COMPAT = (
+    ("prometheus_client Counter.inc", peers.prometheus_counter, compat.counter, 8),
+    ("prometheus_client Histogram.observe", peers.prometheus_histogram, compat.histogram, 15),
+    ("prometheus_client labels(a, b).inc", peers.prometheus_labels, compat.labels, 8),
+    ("multiprocess mode: Counter.inc", peers.prometheus_multiprocess_counter, compat.counter, 25),
+    ("multiprocess mode: Histogram.observe", peers.prometheus_multiprocess_histogram, compat.histogram, 45),
+    ("multiprocess mode: scrape of 8 processes of 2,000 series", compat.prometheus_scrape, compat.scrape, 20),
+)
+"""What prometheus_client does, what this library does where its import line is changed, and their ratio."""
 
 FIGURES = (
     Figure(
@@ -174,6 +192,10 @@ FIGURES = (
         _ratio,
     ),
     *(
+        Figure(f"{what} ÷ the same here", "x", limit, (ns(theirs), ns(ours)), _ratio, at_least=True, gate=True)
+        for what, theirs, ours, limit in COMPAT
+    ),
+    *(
         Figure(
             f"{bench.label_of(subject)}, exponential and 14 classic buckets",
             "million records/s",
@@ -207,6 +229,15 @@ FIGURES = (
         ("throughput c dropped",),
         _itself,
     ),
+    Figure(
+        "what counting adds to an ASGI request: prometheus-fastapi-instrumentator ÷ this library",
+        "x",
+        5,
+        (ns(web.alone), ns(web.instrumentator), ns(web.counted)),
+        _ratio_beyond,
+        at_least=True,
+    ),
+    Figure("what counting adds to an ASGI request", "µs", 5, (ns(web.alone), ns(web.counted)), _microseconds_beyond),
     Figure("reader's own memory at 1,000 histogram series", "MiB", 60, ("reader memory",), _itself),
     Figure("reader with 1,000 idle rings", "% of a core", 1, ("reader idle",), _itself),
     Figure("scrape of 99,000 histogram series over HTTP", "s", 1, ("reader large_scrape",), _itself),

@@ -11,6 +11,8 @@ from shmtelemetry import layout
 from shmtelemetry.segment import Segment
 
 CELL = struct.Struct("=QQQdQd")  # steps, dropped, and twice time and value
+EXEMPLAR = struct.Struct("=QII")  # steps, number of the series, room; two slots follow
+EXEMPLAR_SLOT = struct.Struct("=QdQ")  # time, value, length of the labels, which follow
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,31 @@ def read_catalogue(segment: Segment) -> list[Series]:
             assert kind == layout.KIND_SERIES
             series.append(_series(payload, metrics))
     return series
+
+
+def places(segment: Segment) -> list[tuple[int, int, float, dict[str, str]]]:
+    """(series, room, value, labels) of the place of each exemplar, in the order of the catalogue."""
+    stored, found, at = segment.catalogue(), [], 0
+    while at < len(stored):
+        kind, _, length = layout.CATALOGUE_RECORD.unpack_from(stored, at)
+        at += layout.CATALOGUE_RECORD.size
+        if kind == layout.KIND_EXEMPLAR:
+            steps, series, room = EXEMPLAR.unpack_from(stored, at)
+            slot = at + EXEMPLAR.size + (steps & 1) * (EXEMPLAR_SLOT.size + room)
+            _, value, size = EXEMPLAR_SLOT.unpack_from(stored, slot)
+            found.append((series, room, value, _labels(stored[slot + EXEMPLAR_SLOT.size :][:size])))
+        at += length
+    return found
+
+
+def _labels(stored: bytes) -> dict[str, str]:
+    labels, at = {}, 0
+    while at < len(stored):
+        name, value = struct.unpack_from("=HH", stored, at)
+        text = stored[at + 4 : at + 4 + name + value]
+        labels[text[:name].decode()] = text[name:].decode()
+        at += 4 + name + value
+    return labels
 
 
 def _series(payload: bytes, metrics: list[dict[str, Any]]) -> Series:

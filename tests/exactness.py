@@ -20,6 +20,10 @@ from tests.reading import SHM, state_of
 from tests.stepping import instants, lines_until_end
 
 
+def _value(turn: int, step: int) -> float:
+    return float(2.0 ** ((turn * 10 + step) % 30 - 15))
+
+
 class Witness:
     """Producers that emit a little in each round, and what their reader must have then."""
 
@@ -33,6 +37,7 @@ class Witness:
         self._of_records: list[float] = []
         self._dropped = 0
         self._gauge = 0.0
+        self._exemplars: dict[tuple[str, int], tuple[float, str]] = {}  # (metric, bucket) → the newest
 
     def emit(self) -> None:
         """Counters, gauges and histograms of new octaves and extremes, some of them into a full ring."""
@@ -42,9 +47,11 @@ class Witness:
         for step in range(10):
             counter.labels(step % 3).inc(step)
             self._counted[str(step % 3)] += step
-            value = 2.0 ** ((turn * 10 + step) % 30 - 15)
-            if histogram.observe(value):
+            value = _value(turn, step)
+            exemplar = f"{turn}-{step}" * (step + 1)
+            if histogram.observe(value, exemplar):
                 self._observed.append(value)
+                self._exemplars["o", sum(bound < value for bound in BOUNDS)] = value, exemplar
             else:
                 self._dropped += 1
             self._gauge = float(turn * 10 + step)
@@ -66,6 +73,8 @@ class Witness:
         family = snapshot.families["n_total"]
         assert dict(zip([k for (k,) in family.labels], family.values.tolist(), strict=True)) == dict(self._counted)
         assert snapshot.value("g") == self._gauge
+        shown = {("o", one.bucket): (one.value, one.labels[0][1]) for one in snapshot.families["o"].exemplars}
+        assert shown == self._exemplars
         ours = snapshot.histogram("o")
         assert (ours.count, ours.sum) == (len(self._observed), sum(self._observed))
         assert int(ours.exponential.sum()) == len(self._observed)
@@ -173,6 +182,11 @@ def assert_consistent(snapshot: Snapshot) -> None:
             others = histogram.zeros + histogram.negatives + histogram.infinities
             assert int(histogram.exponential.sum()) + others == histogram.count
             assert (histogram.sum == 0) == (histogram.count == others)
+        for one in family.exemplars:
+            text = one.labels[0][1]
+            turn, step = text.partition("-")[0], int(text[-1])
+            assert text == f"{turn}-{step}" * (step + 1)
+            assert one.value == _value(int(turn), step)
     assert all(producer.holds for producer in snapshot.producers.values())
 
 

@@ -29,7 +29,7 @@ LEGAL = {
     )),
     "name.mark", "name.reserved",
     *(f"{kind}.{field}" for kind in ("counter", "gauge", "histogram") for field in (
-        "mark", "time_ns", "dropped", "created_ns", "reserved",
+        "mark", "time_ns", "dropped", "created_ns", "exemplars",
     )),
     *(f"{kind}.{field}" for kind in ("counter", "gauge") for field in (
         "maximum", "directory", "first_directory", "zeros", "negatives", "infinities",

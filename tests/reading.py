@@ -40,6 +40,7 @@ def running_reader(namespace: str) -> Iterator[int]:
     """A process whose reader's loop runs, and its pid; it is killed at the end."""
     with child(partial(_read_until_killed, namespace)) as pid:
         wait_until(lambda: shown_pid(namespace) == pid, "the reader has its namespace")
+        wait_until(state_of(namespace).exists, "it has a state")
         yield pid
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from benchmarks.subjects import native, peers, scrape
+from benchmarks.subjects import compat, native, peers, scrape, web
 from shmtelemetry.cli import bench
 from shmtelemetry.cli.bench import Subject
 
 EMIT = "emit"
+COMPAT = "compat"
 PEER = "peer"
 FLOOR = "floor"
 DRAIN = "drain"
 SCRAPE = "scrape"
+WEB = "web"
 
 GROUPS: dict[str, tuple[Subject, ...]] = {
     EMIT: (*bench.EMITS, native.c_push),
+    COMPAT: (compat.counter, compat.gauge, compat.histogram, compat.labels),
     PEER: (
         peers.prometheus_counter,
         peers.prometheus_labels,
@@ -29,5 +32,12 @@ GROUPS: dict[str, tuple[Subject, ...]] = {
     ),
     FLOOR: (native.empty_float, native.empty_object, native.rdtsc, native.memcpy),
     DRAIN: bench.DRAINS,
-    SCRAPE: (scrape.scrape, scrape.protobuf_scrape, scrape.prometheus_scrape),
+    SCRAPE: (
+        scrape.scrape,
+        scrape.protobuf_scrape,
+        scrape.prometheus_scrape,
+        compat.scrape,
+        compat.prometheus_scrape,
+    ),
+    WEB: (web.alone, web.counted, web.instrumentator),
 }

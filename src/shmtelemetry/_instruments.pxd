@@ -1,5 +1,6 @@
 from libc.stdint cimport uint32_t, uint64_t
 
+from ._exemplars cimport Exemplars, Labels
 from ._ring cimport Producer, shmtel_cell, shmtel_producer
 
 
@@ -10,18 +11,23 @@ cdef class Handle:
     cdef Producer producer
     cdef readonly object metric     # schema.Metric
     cdef readonly tuple values      # of its labels
+    cdef Exemplars exemplars        # None until the first
 
     cdef double number(self, object value) except? -1.0
+    cdef int encoded(self, object exemplar, Labels *labels) except -1
+    cdef int keep(self, double value, const Labels *labels) except -1
     cdef bint ready(self)
     cdef shmtel_cell *cell(self)
 
 
 cdef class Counter(Handle):
     cdef bint add(self, double amount) except -1
+    cdef bint add_with(self, double amount, object exemplar) except -1
     cdef bint full(self, uint64_t now, double amount)
 
 
 cdef class Gauge(Handle):
+    cdef bint put(self, double value)
     cdef bint full(self, uint64_t now, double value)
 
 

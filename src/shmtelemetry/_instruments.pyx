@@ -2,14 +2,18 @@
 
 A counter's or gauge's step that finds the ring full goes into the series' cell, so it is never lost; a histogram's
 observation that finds it full is dropped and counted in its cell.
+
+The call of emit that is made most, with one float and nothing else, has an entry of its own before the one that Cython
+makes, which sees to keywords and defaults: see the end of this file.
 """
 
-from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
+from cpython.object cimport PyObject
 from libc.float cimport DBL_MAX
 from libc.math cimport isnan
 from libc.stdint cimport uint32_t, uint64_t
 
 from ._clock cimport begin_measuring, seconds_per_tick
+from ._exemplars cimport Exemplars, Labels, encode
 from ._ring cimport (
     Producer, shmtel_cell, shmtel_cell_add, shmtel_cell_set, shmtel_count, shmtel_push_sample, shmtel_ticks,
 )
@@ -34,6 +38,22 @@ cdef class Handle:
             self.producer.reject()
             raise
 
+    cdef int encoded(self, object exemplar, Labels *labels) except -1:
+        """An exemplar's labels; this may run any Python code, as `number`."""
+        try:
+            return encode(exemplar, labels)
+        except Exception:
+            self.producer.reject()
+            raise
+
+    cdef int keep(self, double value, const Labels *labels) except -1:
+        """The exemplar of a value that was accepted."""
+        if labels.length == 0:
+            return 0
+        if self.exemplars is None:
+            self.exemplars = Exemplars(self.producer, self.series, self.metric.buckets)
+        return self.exemplars.keep(value, labels)
+
     cdef bint ready(self):
         """The full-ring path: whether there is a ring of this process at all."""
         if self.producer.has_ring():
@@ -55,16 +75,28 @@ cdef class Handle:
 cdef class Counter(Handle):
     """A total that only grows."""
 
-    def emit(self, amount) -> bool:
+    def emit(self, amount, exemplar=None) -> bool:
         """Add a finite amount >= 0. Never lost to a full ring; False only where there is no ring at all.
 
-        Raises ValueError for a negative, infinite or NaN amount.
+        exemplar: what to look at for an example of it, the id of a trace as str, or a mapping of label names to str of
+        at most 128 characters together; the newest is shown. Empty: none. Raises ValueError for a negative, infinite or
+        NaN amount, and as well as TypeError for an exemplar that cannot be; nothing enters then.
         """
-        return self.add(PyFloat_AS_DOUBLE(amount) if PyFloat_CheckExact(amount) else self.number(amount))
+        return self.add_with(self.number(amount), exemplar)
 
-    def inc(self, amount=1.0) -> bool:
+    def inc(self, amount=1.0, exemplar=None) -> bool:
         """emit, with an amount of 1 if none is given."""
-        return self.add(PyFloat_AS_DOUBLE(amount) if PyFloat_CheckExact(amount) else self.number(amount))
+        return self.add_with(self.number(amount), exemplar)
+
+    cdef bint add_with(self, double amount, object exemplar) except -1:
+        cdef Labels labels
+        if exemplar is None:
+            return self.add(amount)
+        self.encoded(exemplar, &labels)
+        if not self.add(amount):
+            return False
+        self.keep(amount, &labels)
+        return True
 
     cdef inline bint add(self, double amount) except -1:
         if not 0 <= amount <= DBL_MAX:
@@ -92,13 +124,15 @@ cdef class Gauge(Handle):
 
     def emit(self, value) -> bool:
         """Set the value; any float. Never lost to a full ring; False only where there is no ring at all."""
-        cdef double number = PyFloat_AS_DOUBLE(value) if PyFloat_CheckExact(value) else self.number(value)
-        cdef uint64_t now = shmtel_ticks(self.ring.clock)
-        if shmtel_push_sample(self.ring, self.series, now, number):
-            return True
-        return self.full(now, number)
+        return self.put(self.number(value))
 
     set = emit
+
+    cdef inline bint put(self, double value):
+        cdef uint64_t now = shmtel_ticks(self.ring.clock)
+        if shmtel_push_sample(self.ring, self.series, now, value):
+            return True
+        return self.full(now, value)
 
     cdef bint full(self, uint64_t now, double value):
         if not self.producer.just_looked(now):
@@ -121,12 +155,22 @@ cdef class Histogram(Handle):
         self.clock = clock_kind()
         begin_measuring()
 
-    def emit(self, value) -> bool:
+    def emit(self, value, exemplar=None) -> bool:
         """Observe a value; infinity counts in the last bucket. False when it was dropped, which is counted.
 
-        Raises ValueError for NaN.
+        exemplar: what to look at for an example of such a value, the id of a trace as str, or a mapping of label names
+        to str of at most 128 characters together; the newest of each classic bucket is shown. Empty: none. Raises
+        ValueError for NaN, and as well as TypeError for an exemplar that cannot be; nothing enters then.
         """
-        return self.observed(PyFloat_AS_DOUBLE(value) if PyFloat_CheckExact(value) else self.number(value))
+        cdef double number = self.number(value)
+        cdef Labels labels
+        if exemplar is None:
+            return self.observed(number)
+        self.encoded(exemplar, &labels)
+        if not self.observed(number):
+            return False
+        self.keep(number, &labels)
+        return True
 
     observe = emit
 
@@ -199,3 +243,71 @@ cdef class Timer:
 
     def __call__(self, function):
         return timed(self.histogram, function)
+
+
+# ---- the plain call ----
+
+ctypedef object (*Entry)(PyObject *handle, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+
+cdef extern from "Python.h":
+    enum: METH_FASTCALL, METH_KEYWORDS
+    bint is_float "PyFloat_CheckExact" (PyObject *value)
+    double double_of "PyFloat_AS_DOUBLE" (PyObject *value)
+
+    ctypedef struct PyMethodDef:
+        void *ml_meth
+        int ml_flags
+
+    ctypedef struct PyMethodDescrObject:
+        PyMethodDef *d_method
+
+cdef Entry parse_counter_emit = NULL, parse_counter_inc = NULL, parse_gauge_emit = NULL, parse_histogram_emit = NULL
+
+
+cdef inline bint is_plain(PyObject *const *arguments, Py_ssize_t count, PyObject *names) noexcept:
+    """Whether a method is called with one float and nothing else."""
+    return count == 1 and names == NULL and is_float(arguments[0])
+
+
+cdef object counter_emit(PyObject *handle, PyObject *const *arguments, Py_ssize_t count, PyObject *names):
+    if is_plain(arguments, count, names):
+        return (<Counter>handle).add(double_of(arguments[0]))
+    return parse_counter_emit(handle, arguments, count, names)
+
+
+cdef object counter_inc(PyObject *handle, PyObject *const *arguments, Py_ssize_t count, PyObject *names):
+    if count == 0 and names == NULL:
+        return (<Counter>handle).add(1.0)
+    if is_plain(arguments, count, names):
+        return (<Counter>handle).add(double_of(arguments[0]))
+    return parse_counter_inc(handle, arguments, count, names)
+
+
+cdef object gauge_emit(PyObject *handle, PyObject *const *arguments, Py_ssize_t count, PyObject *names):
+    if is_plain(arguments, count, names):
+        return (<Gauge>handle).put(double_of(arguments[0]))
+    return parse_gauge_emit(handle, arguments, count, names)
+
+
+cdef object histogram_emit(PyObject *handle, PyObject *const *arguments, Py_ssize_t count, PyObject *names):
+    if is_plain(arguments, count, names):
+        return (<Histogram>handle).observed(double_of(arguments[0]))
+    return parse_histogram_emit(handle, arguments, count, names)
+
+
+cdef Entry put_before(method, Entry entry):
+    """Let a method's calls come to `entry`; returns where they came to. NULL, and nothing is done, if they are not of
+    the form (self, arguments, count, names): then Cython was told to make others, and the plain call is slower."""
+    cdef PyMethodDef *definition = (<PyMethodDescrObject *><PyObject *>method).d_method
+    cdef Entry before = <Entry>definition.ml_meth
+    if definition.ml_flags != METH_FASTCALL | METH_KEYWORDS:
+        return NULL
+    definition.ml_meth = <void *>entry
+    return before
+
+
+if parse_histogram_emit == NULL:  # a second interpreter of this process has the same definitions
+    parse_counter_emit = put_before(Counter.emit, counter_emit)
+    parse_counter_inc = put_before(Counter.inc, counter_inc)
+    parse_gauge_emit = put_before(Gauge.emit, gauge_emit)
+    parse_histogram_emit = put_before(Histogram.emit, histogram_emit)

@@ -6,7 +6,7 @@ A thread that emits without the GIL needs a Producer of its own.
 from libc.stdint cimport uint32_t, uint64_t
 
 cdef extern from "shmtelemetry.h" nogil:
-    enum: SHMTEL_DROP_NEWEST, SHMTEL_BLOCK, SHMTEL_OVERWRITE_OLDEST
+    enum: SHMTEL_DROP_NEWEST, SHMTEL_BLOCK, SHMTEL_OVERWRITE_OLDEST, SHMTEL_EXEMPLAR_LABELS
 
     ctypedef struct shmtel_producer_page:
         uint64_t claimed_position
@@ -19,6 +19,7 @@ cdef extern from "shmtelemetry.h" nogil:
         uint64_t rejected
         uint64_t catalogue_length
         uint64_t reopened
+        uint64_t exemplars
 
     ctypedef struct shmtel_reader_page:
         uint64_t read_position
@@ -27,6 +28,16 @@ cdef extern from "shmtelemetry.h" nogil:
     ctypedef struct shmtel_cell:
         uint64_t steps
         uint64_t dropped
+
+    ctypedef struct shmtel_exemplar:
+        uint64_t steps
+        uint32_t series
+        uint32_t room
+
+    ctypedef struct shmtel_exemplar_slot:
+        uint64_t time
+        double value
+        uint64_t length
 
     ctypedef struct shmtel_sample:
         uint64_t time
@@ -65,6 +76,10 @@ cdef extern from "shmtelemetry.h" nogil:
     void shmtel_cell_set(shmtel_cell *cell, uint64_t time, double value)
     void shmtel_cell_add(shmtel_cell *cell, uint64_t time, double amount)
     bint shmtel_cell_read(const shmtel_cell *cell, uint64_t *steps, uint64_t *time, double *value)
+    void shmtel_exemplar_set(shmtel_producer *producer, shmtel_exemplar *place, uint64_t room,
+                             const shmtel_exemplar_slot *head, const void *labels)
+    bint shmtel_exemplar_read(const shmtel_exemplar *place, uint64_t room, uint64_t *steps, shmtel_exemplar_slot *head,
+                              void *labels)
     uint64_t shmtel_drain(const shmtel_consumer *consumer)
     const unsigned char *shmtel_record(const shmtel_consumer *consumer, uint64_t position)
     void shmtel_release(shmtel_consumer *consumer, uint64_t count)
@@ -89,6 +104,7 @@ cdef class Producer:
     cdef uint64_t rejected_no_ring
     cdef uint64_t no_ring_since         # nanoseconds; when opening a ring failed last
     cdef unsigned long opening          # the thread that opens a ring just now, or 0
+    cdef bint defining                  # whether a catalogue record is being published just now
     cdef object __weakref__
 
     cdef bint push(self, const void *record) noexcept nogil
@@ -110,6 +126,7 @@ cdef class Producer:
     cdef void _carry_over(self)
     cdef int _replace_unlinked(self, old) except -1
     cdef bint _wait(self, const void *record) except -1
+    cdef int _append(self, bytes record) except -1
     cdef _stats_of(self, segments)
 
 

@@ -390,8 +390,17 @@ cdef class Producer:
 
     def define(self, bytes record) -> int:
         """Publish a catalogue record in this segment and in all later ones; returns its offset in the catalogue."""
+        cdef Py_ssize_t begin = len(self.setup.catalogue)
+        self.defining = True
+        try:
+            self._append(record)
+            self.setup.catalogue += record
+        finally:
+            self.defining = False
+        return begin
+
+    cdef int _append(self, bytes record) except -1:
         segment = None
-        begin = len(self.setup.catalogue)
         while self.ring.records != NULL and self.segment is not segment:  # an emit may replace it meanwhile
             segment = self.segment
             try:
@@ -401,8 +410,7 @@ cdef class Producer:
                     self._replace_unlinked(segment)
                 if self.segment is segment:
                     raise
-        self.setup.catalogue += record
-        return begin
+        return 0
 
     def retire(self, series, cell_offset):
         """Let a series of the catalogue go, in this segment and in all later ones."""

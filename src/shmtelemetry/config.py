@@ -11,6 +11,11 @@ def disabled() -> bool:
     return os.environ.get("SHMTEL_DISABLED", "") not in ("", "0")
 
 
+def namespace() -> str | None:
+    """SHMTEL_NAMESPACE: the namespace that the operator names; None if he names none."""
+    return os.environ.get("SHMTEL_NAMESPACE") or None
+
+
 def find_file() -> str | None:
     """The path of shmtel.toml in the working directory, else in $XDG_CONFIG_HOME/shmtel; None where there is none.
 

@@ -8,7 +8,9 @@
         +0               read_position, overwritten, reader_pid, reader_role, reader_seen
     ring_offset          capacity x record_size bytes
     catalogue_offset     8-byte aligned records {u16 kind, u16 flags, u32 length, payload}; the end of the file, grows
-                         a series' payload begins with its cell; metrics and series are numbered as they come
+                         metrics and series are numbered as they come; a series' payload begins with its cell; an
+                         exemplar's is its place: {u64 steps, u32 series, u32 room} and two slots {u64 time,
+                         f64 value, u64 length, room bytes of labels}
 
 Every area begins on a page. Integers are in the byte order of the machine, which the header names. The same structures
 stand in include/shmtelemetry.h; a test compares the two.
@@ -64,6 +66,7 @@ DROPPED_NO_RING: Final = 152
 REJECTED: Final = 160
 CATALOGUE_LENGTH: Final = 168
 REOPENED: Final = 176
+EXEMPLARS: Final = 184  # how often one was replaced
 
 # reader page
 READ_POSITION: Final = 0
@@ -84,11 +87,16 @@ CATALOGUE_RECORD: Final = struct.Struct("=HHI")
 KIND_METRIC: Final = 1
 KIND_SERIES: Final = 2
 KIND_RETIRE: Final = 3
+KIND_EXEMPLAR: Final = 4  # the place of one bucket's newest exemplar
 FLAG_RETIRED: Final = 1  # of a series record: it was retired before this segment was opened
 CELL_SIZE: Final = 48
 SERIES_METRIC: Final = struct.Struct("=II")  # after the cell: number of the metric, count of label values
 LABEL_LENGTH: Final = struct.Struct("=I")
 RETIRE: Final = struct.Struct("=I4x")  # number of the series
+EXEMPLAR: Final = struct.Struct("=QII")  # steps, number of the series, room; two slots follow
+EXEMPLAR_SLOT: Final = struct.Struct("=QdQ")  # time, value, length of the labels, which follow
+EXEMPLAR_ROOMS: Final = (72, 160, 576)  # bytes for labels: ids of a trace and a span; most of ASCII; all there are
+EXEMPLAR_LABEL: Final = struct.Struct("=HH")  # lengths of a label's name and value, which follow
 
 
 def page_up(size: int) -> int:

@@ -45,9 +45,9 @@ def share(fd: int, byte: int) -> bool:
     return True
 
 
-def is_locked(fd: int, byte: int) -> bool:
-    """Whether anybody else holds that byte."""
-    answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0))
+def is_locked(fd: int, byte: int, count: int = 1) -> bool:
+    """Whether anybody else holds that byte, or one of `count` from there on; 0 means up to the end."""
+    answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, count, 0))
     return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
 
 

@@ -43,6 +43,7 @@ DEFAULT_BUCKETS: Final = (
 _METRIC_NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL_NAME: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _FIELD_KINDS: Final = "biufSUMm"
+MAX_EXEMPLAR_CHARACTERS: Final = 128  # of all its names and values together, as OpenMetrics 1.0 has it
 
 
 def is_label_name(name: object) -> bool:

@@ -241,6 +241,11 @@ class Telemetry:
     def _append(self, kind: int, payload: bytes) -> int:
         return self._producer.define(catalogue_record(kind, payload))
 
+    @property
+    def catalogue_length(self) -> int:
+        """Bytes of all definitions and removals so far, of at most 16 MiB."""
+        return len(self._producer.setup.catalogue)
+
     def stats(self) -> Stats:
         """The accounting of this process's records."""
         return self._producer.stats()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from shmtelemetry import Telemetry
 from tests.peers import need
-from tests.processes import PATIENCE
+from tests.processes import PATIENCE, in_child, wait_until
 from tests.prometheus import Prometheus, prometheus
 from tests.readers import Running, reader, shmtel
 
@@ -106,6 +107,35 @@ def test_counters_never_fall_when_a_producer_ends_and_comes_back(
         with producer("bot", namespace, 400):
             server.shows("sum(orders_total)", 400 * round_number)
     assert server.value("sum(resets(orders_total[1h]))") == 0
+
+
+def test_exemplars_of_two_processes_are_stored(namespace: str, tmp_path: Path) -> None:
+    with (
+        reader(namespace, "--ephemeral") as running,
+        prometheus([running.url], tmp_path, features="exemplar-storage") as server,
+        Telemetry("here", namespace=namespace) as here,
+    ):
+        family = here.histogram("order_latency_seconds", "Latency.", ("symbol",), buckets=(0.001, 0.01))
+        orders = here.counter("orders_total", "Orders sent.")
+        assert family.labels("AAPL").observe(0.0005, exemplar="4bf92f3577b34da6a3ce929d0e0e4736")
+        assert orders.inc(2.0, exemplar={"trace_id": "ö", "span_id": "00f067aa0ba902b7"})
+        assert in_child(lambda: family.labels("AAPL").observe(0.005, exemplar="of a child"))
+
+        def stored(query: str) -> list[tuple[str, dict[str, str], float]]:
+            now = time.time()
+            found = server.get("/api/v1/query_exemplars", query=query, start=str(now - 600), end=str(now + 600))
+            return [
+                (series["seriesLabels"].get("le", ""), one["labels"], float(one["value"]))
+                for series in found
+                for one in series["exemplars"]
+            ]
+
+        wait_until(lambda: len(stored('order_latency_seconds_bucket{symbol="AAPL"}')) == 2, "both are stored")
+        assert sorted(stored("order_latency_seconds_bucket")) == [
+            ("0.001", {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"}, 0.0005),
+            ("0.01", {"trace_id": "of a child"}, 0.005),
+        ]
+        assert stored("orders_total") == [("", {"trace_id": "ö", "span_id": "00f067aa0ba902b7"}, 2.0)]
 
 
 def test_promtool_finds_nothing_to_complain_about(namespace: str) -> None:

@@ -15,9 +15,10 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar as PrometheusExemplar
 from prometheus_client.utils import floatToGoString
 
-from shmtelemetry.aggregate.snapshot import Family, Snapshot
+from shmtelemetry.aggregate.snapshot import Exemplar, Family, Snapshot
 from shmtelemetry.exporters._text import go_string
 from shmtelemetry.exporters.prometheus import Exposition, expose
 from shmtelemetry.schema import UNITS, Metric
@@ -40,7 +41,7 @@ class Oracle(Collector):
         metric = CounterMetricFamily(name, help, labels=family.label_names, unit=unit)
         for labels, value, created in zip(family.labels, family.values, family.created, strict=True):
             metric.add_metric(labels, float(value), created=float(created) or None)
-        yield metric
+        yield with_exemplars(metric, family, f"{metric.name}_total", 1)
 
     def _gauge(self, family: Family, name: str, help: str, unit: str) -> Iterator[PrometheusMetric]:
         metric = GaugeMetricFamily(name, help, labels=family.label_names, unit=unit)
@@ -59,7 +60,17 @@ class Oracle(Collector):
             if created:
                 named = dict(zip(family.label_names, labels, strict=True))
                 metric.add_sample(f"{name}_created", named, float(created))
-        yield metric
+        yield with_exemplars(metric, family, f"{name}_bucket", len(bounds))
+
+
+def with_exemplars(metric: PrometheusMetric, family: Family, name: str, buckets: int) -> PrometheusMetric:
+    """The samples of this name, of which each series has as many as buckets, with the family's exemplars."""
+    lines = [number for number, sample in enumerate(metric.samples) if sample.name == name]
+    for one in family.exemplars:
+        at = lines[one.series * buckets + one.bucket]
+        exemplar = PrometheusExemplar(dict(one.labels), one.value, one.time_ns / 10**9)
+        metric.samples[at] = metric.samples[at]._replace(exemplar=exemplar)
+    return metric
 
 
 anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.text(
@@ -92,7 +103,22 @@ def families(draw: st.DrawFn, number: int, readable: bool) -> Family:
         return np.array([draw(strategy) for _ in labels], dtype)
 
     counts = column(rows, np.uint64).reshape(len(labels), len(buckets) + 1) if kind == "histogram" else None
-    return Family(metric, names, labels, column(numbers, np.float64), column(total, np.float64), counts)
+    exemplars = draw(exemplars_of(metric, len(labels), readable)) if kind != "gauge" else ()
+    return Family(metric, names, labels, column(numbers, np.float64), column(total, np.float64), counts, exemplars)
+
+
+@st.composite
+def exemplars_of(draw: st.DrawFn, metric: Metric, series: int, readable: bool) -> tuple[Exemplar, ...]:
+    """Of some of the buckets of these series, in order. readable: without what that parser gets wrong, as quotes."""
+    places = [(number, bucket) for number in range(series) for bucket in range(len(metric.buckets) + 1)]
+    chosen = draw(st.lists(st.sampled_from(places), unique=True, max_size=4)) if places else []
+    values = st.text("aé0 -_.:", max_size=12) if readable else anything
+    named = st.dictionaries(st.sampled_from(["trace_id", "span_id", "Z", "_a1"]), values, min_size=1)
+    times = st.integers(0, 2**62)
+    return tuple(
+        Exemplar(*place, tuple(draw(named).items()), draw(st.floats(allow_nan=False)), draw(times))
+        for place in sorted(chosen)
+    )
 
 
 @st.composite
@@ -104,6 +130,11 @@ def snapshots(draw: st.DrawFn, readable: bool) -> Snapshot:
 def samples(metric: PrometheusMetric) -> list[tuple[str, list[tuple[str, str]], str]]:
     """repr tells -0.0 from 0.0, and makes NaN equal to itself."""
     return [(item.name, sorted(item.labels.items()), repr(float(item.value))) for item in metric.samples]
+
+
+def exemplars(metric: PrometheusMetric) -> list[tuple[dict[str, str], float, float] | None]:
+    found = [item.exemplar for item in metric.samples]
+    return [one and (one.labels, float(one.value), float(one.timestamp)) for one in found]
 
 
 @given(any_float)
@@ -127,6 +158,7 @@ def test_the_openmetrics_parser_reads_back_what_was_written(snapshot: Snapshot) 
         (item.name, item.type, item.documentation, item.unit) for item in wanted
     ]
     assert list(map(samples, read)) == list(map(samples, wanted))
+    assert list(map(exemplars, read)) == list(map(exemplars, wanted))
 
 
 @given(snapshots(readable=False))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
-from shmtelemetry.aggregate.snapshot import Family, Labels, Snapshot
+from shmtelemetry.aggregate.snapshot import Exemplar, Family, Labels, Snapshot
 from shmtelemetry.exporters.prometheus import Exposition, expose
 from shmtelemetry.schema import Metric, metric
 
@@ -27,6 +28,17 @@ def family(
     buckets = None if counts is None else np.array(counts, np.uint64)
     born = np.full(len(numbers), created)
     return Family(definition, definition.labels, labels, numbers, born, buckets)
+
+
+LATENCY = replace(
+    family(
+        metric("histogram", "h", buckets=(1.0,), labels=("a",)), (("x",), ("y",)), (0.0, 0.0), [[1, 1], [0, 1]], 0.0
+    ),
+    exemplars=(
+        Exemplar(0, 1, (("trace_id", 'a"b\n'), ("span_id", "c")), 1.5, 1_700_000_000_250_000_000),
+        Exemplar(1, 1, (("trace_id", "d"),), math.inf, 1_700_000_000_000_000_001),
+    ),
+)
 
 
 def snapshot(*families: Family) -> Snapshot:
@@ -89,6 +101,30 @@ def test_a_histogram_counts_up_to_each_bound() -> None:
         'latency_seconds_created{venue="x"} 1.70000000025e+09\n'
         "# EOF\n"
     )
+
+
+def test_a_bucket_has_its_exemplar_behind_it_in_openmetrics() -> None:
+    assert [line for line in openmetrics(LATENCY).splitlines() if "_bucket" in line] == [
+        'h_bucket{a="x",le="1.0"} 1.0',
+        'h_bucket{a="x",le="+Inf"} 2.0 # {span_id="c",trace_id="a\\"b\\n"} 1.5 1700000000.25',
+        'h_bucket{a="y",le="1.0"} 0.0',
+        'h_bucket{a="y",le="+Inf"} 1.0 # {trace_id="d"} +Inf 1700000000.0',
+    ]
+
+
+def test_so_has_a_counter() -> None:
+    counter = replace(ORDERS, exemplars=(Exemplar(0, 0, (("trace_id", "abc"),), 3.0, 10**18),))
+    assert 'orders_total{symbol="AAPL"} 3.0 # {trace_id="abc"} 3.0 1000000000.0\n' in openmetrics(counter)
+
+
+def test_the_old_format_knows_no_exemplars_and_they_go_as_they_came() -> None:
+    exposition, without = Exposition(), replace(LATENCY, exemplars=())
+    assert "trace_id" not in text(LATENCY)
+    shown = [
+        exposition.expose(snapshot(one), openmetrics=new).count(b"trace_id")
+        for one, new in ((LATENCY, True), (LATENCY, False), (LATENCY, True), (without, True), (LATENCY, True))
+    ]
+    assert shown == [2, 0, 2, 0, 2]
 
 
 def test_labels_are_sorted_with_le_among_them() -> None:

@@ -16,14 +16,17 @@ STRUCTS = {
     "shmtel_header": layout.HEADER_FIELDS,
     "shmtel_producer_page": (
         "claimed_position", "write_position", "coalesced", "dropped_full", "dropped_timeout", "dropped_no_ring",
-        "rejected", "catalogue_length", "closed", "reopened",
+        "rejected", "catalogue_length", "closed", "reopened", "exemplars",
     ),
     "shmtel_reader_page": ("read_position", "overwritten", "reader_pid", "reader_role"),
     "shmtel_sample": ("time", "series", "flags", "value"),
+    "shmtel_exemplar": ("steps", "series", "room"),
+    "shmtel_exemplar_slot": ("time", "value", "length"),
     "shmtel_cell": ("steps", "dropped", "slot", "slot[0].value", "slot[1].time", "slot[1].value"),
 }  # fmt: skip
 CONSTANTS = ("SHMTEL_MAGIC", "SHMTEL_LAYOUT_VERSION", "SHMTEL_BYTE_ORDER", "SHMTEL_DROP_NEWEST", "SHMTEL_BLOCK",
-             "SHMTEL_OVERWRITE_OLDEST", "SHMTEL_CLOCK_MONOTONIC", "SHMTEL_CLOCK_TSC")  # fmt: skip
+             "SHMTEL_OVERWRITE_OLDEST", "SHMTEL_CLOCK_MONOTONIC", "SHMTEL_CLOCK_TSC",
+             "SHMTEL_EXEMPLAR_LABELS")  # fmt: skip
 
 
 def compile_and_run(folder: Path, source: str, compiler: list[str], suffix: str) -> str:
@@ -86,6 +89,16 @@ def test_a_cell_has_the_size_of_the_c_struct_and_keeps_what_follows_it_aligned(o
     assert of_c["shmtel_cell.slot"] == 16
     assert of_c["shmtel_cell.slot[1].time"] == 32
     assert layout.CATALOGUE_RECORD.size % 8 == 0
+
+
+@pytest.mark.parametrize(("name", "format_"), [("exemplar", layout.EXEMPLAR), ("exemplar_slot", layout.EXEMPLAR_SLOT)])
+def test_the_place_of_an_exemplar_is_the_c_struct(of_c: dict[str, int], name: str, format_: struct.Struct) -> None:
+    codes = format_.format.removeprefix("=")
+    for at, field in enumerate(STRUCTS[f"shmtel_{name}"]):
+        assert of_c[f"shmtel_{name}.{field}"] == struct.calcsize("=" + codes[:at])
+    assert of_c[f"shmtel_{name}"] == format_.size
+    assert all(room % 8 == 0 for room in layout.EXEMPLAR_ROOMS)
+    assert layout.EXEMPLAR_ROOMS[-1] == of_c["SHMTEL_EXEMPLAR_LABELS"]
 
 
 def test_the_constants_are_those_of_c(of_c: dict[str, int]) -> None:

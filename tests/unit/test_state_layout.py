@@ -16,6 +16,7 @@ DTYPES = {
     "Slot": series.SLOT,
     "Name": series.NAME,
     "Fold": series.FOLD,
+    "Exemplar": series.EXEMPLAR,
 }
 C_TYPES = {"uint64_t": "u8", "uint32_t": "u4", "double": "f8"}
 DEFINITIONS = files("shmtelemetry.aggregate").joinpath("_state.pxd").read_text()

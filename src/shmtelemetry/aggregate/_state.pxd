@@ -112,7 +112,13 @@ cdef struct Series:              # three cache lines; what an observation needs 
     uint64_t retired
     uint64_t definition          # offset of {u32 length, u32 check, bytes}
     uint64_t created_ns
-    uint64_t reserved
+    uint64_t exemplars           # offset of the offsets of each bucket's Exemplar; 0 for none
+
+cdef struct Exemplar:            # the newest of one bucket; the labels follow, as shmtel_exemplar_slot has them
+    uint64_t time_ns
+    double value
+    uint32_t length              # of the labels
+    uint32_t room                # for them
 
 cdef struct Slot:                # one segment that is being drained
     unsigned char uuid[16]

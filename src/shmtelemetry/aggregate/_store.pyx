@@ -9,8 +9,8 @@ from .._clock cimport nanoseconds
 from .._mapping cimport Mapping
 from ._state cimport (
     HEADER_SIZE, LOG_OFFSET, LOG_SLOT, NAMES_CHUNK, NAMES_TABLE, PAGE_BUCKETS, RUN_OFFSET, SERIES_CHUNK, SERIES_TABLE,
-    SHMTEL_FENCE_ACQUIRE, SHMTEL_LOAD_ACQUIRE, SLOTS_CHUNK, SLOTS_TABLE, STEP_PAIRS, Core, Fold, Header, Name, Run,
-    Series, Slot, Step, allocate, apply_step, next_step, once, run_check, seal, step_check,
+    SHMTEL_FENCE_ACQUIRE, SHMTEL_LOAD_ACQUIRE, SLOTS_CHUNK, SLOTS_TABLE, STEP_PAIRS, Core, Exemplar, Fold, Header, Name,
+    Run, Series, Slot, Step, allocate, apply_step, next_step, once, run_check, seal, step_check,
 )
 
 cdef enum:
@@ -102,7 +102,7 @@ cdef class Store:
 def structures() -> dict[str, int]:
     """The sizes of the structures, for the test that compares them with state.py."""
     return {"header": sizeof(Header), "series": sizeof(Series), "slot": sizeof(Slot), "name": sizeof(Name),
-            "fold": sizeof(Fold)}
+            "fold": sizeof(Fold), "exemplar": sizeof(Exemplar)}
 
 
 # ---- copying the state ----
@@ -112,6 +112,22 @@ cdef bint copy_block(unsigned char *to, const unsigned char *base, uint64_t size
     if offset > size or length > size - offset:
         return False
     memcpy(to + offset, base + offset, length)
+    return True
+
+
+cdef bint copy_exemplars(unsigned char *to, const unsigned char *base, uint64_t size, uint64_t table,
+                         uint64_t buckets) noexcept nogil:
+    cdef uint64_t bucket, at
+    if not copy_block(to, base, size, table, buckets * 8):
+        return False
+    for bucket in range(buckets):
+        at = (<uint64_t *>(to + table))[bucket]
+        if at == 0:
+            continue
+        if not copy_block(to, base, size, at, sizeof(Exemplar)):
+            return False
+        if not copy_block(to, base, size, at + sizeof(Exemplar), (<Exemplar *>(to + at)).length):
+            return False
     return True
 
 
@@ -128,6 +144,8 @@ cdef int copy_series(unsigned char *to, const unsigned char *base, uint64_t size
     if not copy_block(to, base, size, at, sizeof(Series)):
         return -1
     if not copy_block(to, base, size, copy.classic, classic_length * 8):
+        return -1
+    if copy.exemplars and not copy_exemplars(to, base, size, copy.exemplars, max(classic_length, 1)):
         return -1
     if distributions:
         directory, length = (copy.directory & 0xffffffffULL) * 64, copy.directory >> 48

@@ -27,6 +27,7 @@ from .series import (
     BEYOND,
     BLOCK,
     DIRECTORY_STEP,
+    EXEMPLAR,
     FOLD,
     HEADER,
     HEADER_SIZE,
@@ -206,6 +207,30 @@ def _check_definitions(view: View, entries: np.ndarray, blocks: Blocks) -> None:
     counts = np.array([8 * view.classic_length(number) for number in range(len(view.metrics))], np.uint64)
     lengths = counts[entries["metric"]]
     blocks.add(entries["classic"][lengths > 0], lengths[lengths > 0], "a histogram")
+    _check_exemplars(view, entries["exemplars"], np.maximum(lengths, 8), blocks)
+
+
+def _check_exemplars(
+    view: View, tables: npt.NDArray[np.uint64], lengths: npt.NDArray[np.uint64], blocks: Blocks
+) -> None:
+    """The exemplars of each series: its table, and the blocks that it names."""
+    have = tables > 0
+    blocks.add(tables[have], lengths[have], "a series")
+    offsets = np.array(
+        [
+            offset
+            for table, length in zip(tables[have].tolist(), lengths[have].tolist(), strict=True)
+            for offset in np.frombuffer(view.block(table, length), np.uint64).tolist()
+            if offset
+        ],
+        np.uint64,
+    )
+    Blocks(view).add(offsets, EXEMPLAR.itemsize, "an exemplar")
+    heads = np.array([view.block(int(offset), EXEMPLAR.itemsize) for offset in offsets], f"V{EXEMPLAR.itemsize}")
+    kept = heads.view(EXEMPLAR)
+    if np.any(kept["length"] > kept["room"]):
+        raise ValueError("an exemplar longer than its block")
+    blocks.add(offsets, EXEMPLAR.itemsize + kept["room"].astype(np.uint64), "an exemplar")
 
 
 def _check_pages(view: View, entries: np.ndarray, places: npt.NDArray[np.uint64], blocks: Blocks) -> None:

@@ -12,10 +12,12 @@ import numpy as np
 
 from .overflow import is_overflow
 from .parts import UUID_LENGTH
-from .series import BLOCK, EMPTY_COUNTER, KINDS, PAGE_BUCKETS, RETIRED, SERIES, SERIES_TABLE, field_offset
+from .series import BLOCK, EMPTY_COUNTER, EXEMPLAR, KINDS, PAGE_BUCKETS, RETIRED, SERIES, SERIES_TABLE, field_offset
 
 if TYPE_CHECKING:
     from .state import State
+
+LENGTH = field_offset(EXEMPLAR, "length")
 
 Key = tuple[int, tuple[str, ...]]  # metric, labels but a part's uuid
 
@@ -113,6 +115,9 @@ class Lives:
             self._state.write(at, bytes(8 * PAGE_BUCKETS))
         if length := self._state.classic_length(int(entry["metric"])):
             self._state.write(int(entry["classic"]), bytes(8 * length))
+        for at in self._exemplars(entry):
+            self._state.mapping.store(at, 0)
+            self._state.write(at + LENGTH, bytes(4))  # its room stays
         for field in ("value", "time_ns", "zeros", "negatives", "infinities", "dropped"):
             self._set(number, field, 0)
         for field, value in (("minimum", np.inf), ("maximum", -np.inf)):
@@ -125,6 +130,12 @@ class Lives:
         packed = int(entry["directory"])
         directory = self._state.block((packed & 0xFFFFFFFF) * BLOCK, 4 * (packed >> 48))
         return [int(page) * BLOCK for page in np.frombuffer(directory, np.uint32) if page]
+
+    def _exemplars(self, entry: np.void) -> list[int]:
+        if not entry["exemplars"]:
+            return []
+        table = self._state.block(int(entry["exemplars"]), 8 * max(1, self._state.classic_length(int(entry["metric"]))))
+        return [int(at) for at in np.frombuffer(table, np.uint64) if at]
 
     def _rename_part(self, number: int, labels: tuple[str, ...]) -> None:
         definition = int(self._state.entry(SERIES_TABLE, number)["definition"])

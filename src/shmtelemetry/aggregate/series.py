@@ -47,8 +47,9 @@ SERIES: Final = _dtype(
     ("mark", "u8"), ("value", "f8"), ("minimum", "f8"), ("maximum", "f8"), ("directory", "u8"), ("classic", "u8"),
     ("metric", "u4"), ("kind", "u4"), ("time_ns", "u8"), ("first_directory", "u4", 16), ("zeros", "u8"),
     ("negatives", "u8"), ("infinities", "u8"), ("dropped", "u8"), ("retired", "u8"), ("definition", "u8"),
-    ("created_ns", "u8"), ("reserved", "u8"),
+    ("created_ns", "u8"), ("exemplars", "u8"),
 )  # fmt: skip
+EXEMPLAR: Final = _dtype(("time_ns", "u8"), ("value", "f8"), ("length", "u4"), ("room", "u4"))  # the labels follow
 SLOT: Final = _dtype(
     ("uuid", "V16"), ("status", "u8"), ("name", "u8"), ("start_position", "u8"), ("position", "u8"),
     ("write_position", "u8"), ("claimed_position", "u8"), ("coalesced", "u8"), ("dropped_full", "u8"),

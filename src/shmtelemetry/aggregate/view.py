@@ -11,6 +11,7 @@ from ..layout import LABEL_LENGTH
 from ..schema import Metric
 from . import figures
 from ._store import copy_slots, copy_state
+from .exemplars import exemplars_of
 from .histogram import distributions as distributions_of
 from .histogram import histogram_value
 from .series import DEFINITION, HEADER, METRICS, NAMES, SERIES, SERIES_TABLE, SLOTS, TWICE, Table, field_offset
@@ -251,7 +252,8 @@ class View:
         counts = None
         if metric.kind == "histogram":
             counts = rows(copied, mine["classic"], 8 * self.classic_length(number))
-        return Family(metric, metric.labels, labels, mine["value"].copy(), created, counts)
+        exemplars = exemplars_of(mine["exemplars"], max(1, self.classic_length(number)), copied)
+        return Family(metric, metric.labels, labels, mine["value"].copy(), created, counts, exemplars)
 
 
 def rows(copied: Bytes, offsets: npt.NDArray[np.uint64], length: int) -> npt.NDArray[np.uint64]:

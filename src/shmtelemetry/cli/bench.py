@@ -175,6 +175,12 @@ def histogram_emit(calls: int = CALLS) -> AbstractContextManager[Timing]:
     return _instrument("histogram", "handle.emit(0.0125)", calls, buckets=BUCKETS)
 
 
+def exemplar_emit(calls: int = CALLS) -> AbstractContextManager[Timing]:
+    """Histogram: handle.emit(float, exemplar=str)"""
+    statement = "handle.emit(0.0125, exemplar='4bf92f3577b34da6a3ce929d0e0e4736')"
+    return _instrument("histogram", statement, calls, buckets=BUCKETS)
+
+
 def time_block(calls: int = CALLS) -> AbstractContextManager[Timing]:
     """Histogram: with handle.time(): pass"""
     return _instrument("histogram", "with handle.time(): pass", calls, buckets=BUCKETS)
@@ -256,7 +262,7 @@ def drain_10000() -> AbstractContextManager[Timing]:
 
 
 EMITS: tuple[Subject, ...] = (
-    counter_emit, gauge_emit, histogram_emit, time_block, start_stop,
+    counter_emit, gauge_emit, histogram_emit, exemplar_emit, time_block, start_stop,
     record_emit, bytes_emit, fields_emit, many_emit,
 )  # fmt: skip
 DRAINS: tuple[Subject, ...] = (drain_1, drain_1000, drain_10000)

@@ -48,6 +48,9 @@ cdef struct Lines:  # of one family
     const uint64_t *counts
     const char *values
     const char *created_values
+    Py_ssize_t exemplars
+    const uint64_t *exemplar_lines  # which they end: of all lines of buckets, or of values; rising
+    Texts exemplar  # each from the blank before it to its line's end
 
 cdef struct Section:
     Part part
@@ -143,7 +146,17 @@ cdef inline char *put_name(char *out, Text name, const Lines *lines, Py_ssize_t 
     return put_one(put(out, name), &lines.labels, series)
 
 
-cdef char *put_distribution(char *out, const Lines *lines, Py_ssize_t series) except NULL nogil:
+cdef char *put_exemplar(char *out, const Lines *lines, uint64_t line, Py_ssize_t *following) noexcept nogil:
+    """What ends this line, if it has an exemplar. following: the first of those that are not written yet."""
+    if following[0] < lines.exemplars and lines.exemplar_lines[following[0]] == line:
+        out = put_one(out - 1, &lines.exemplar, following[0])  # in the place of the line's end
+        following[0] += 1
+    return out
+
+
+cdef inline char *put_distribution(
+    char *out, const Lines *lines, Py_ssize_t series, bint exemplars, Py_ssize_t *following
+) except NULL nogil:
     cdef const uint64_t *counts = lines.counts + series * lines.buckets
     cdef uint64_t count = 0
     cdef Py_ssize_t bucket
@@ -153,6 +166,8 @@ cdef char *put_distribution(char *out, const Lines *lines, Py_ssize_t series) ex
         out = put_one(out, &lines.bound, bucket)
         out = put_one(out, &lines.after, series)
         out = put_count(out, count)
+        if exemplars:
+            out = put_exemplar(out, lines, series * lines.buckets + bucket, following)
     if lines.count.length:
         out = put_count(put_name(out, lines.count, lines, series), count)
     return out
@@ -160,15 +175,19 @@ cdef char *put_distribution(char *out, const Lines *lines, Py_ssize_t series) ex
 
 cdef char *put_section(char *out, const Section *section) except NULL nogil:
     cdef const Lines *lines = section.lines
-    cdef Py_ssize_t series
+    cdef Py_ssize_t series, following = 0
     if section.part == VERBATIM:
         return put(out, section.text)
     for series in range(lines.series):
         if section.part != CREATED:
-            if lines.buckets:
-                out = put_distribution(out, lines, series)
+            if lines.buckets and following < lines.exemplars:
+                out = put_distribution(out, lines, series, True, &following)
+            elif lines.buckets:
+                out = put_distribution(out, lines, series, False, &following)
             if lines.value.length:
                 out = put_number(put_name(out, lines.value, lines, series), lines.values, series)
+                if not lines.buckets:
+                    out = put_exemplar(out, lines, series, &following)
         if section.part != SAMPLES and lines.created_values[NUMBER * series + LENGTH]:
             out = put_number(put_name(out, lines.created, lines, series), lines.created_values, series)
     return out
@@ -249,6 +268,8 @@ cdef class FamilyLines:
     cdef Lines lines
     cdef Numbers values, created
     cdef Joined labels, before, bounds, after
+    cdef Joined exemplars
+    cdef const uint64_t[::1] exemplar_lines
     cdef tuple names
     cdef const uint64_t[:, ::1] counts
 
@@ -285,6 +306,18 @@ cdef class FamilyLines:
         if self.lines.buckets and self.lines.series:
             self.lines.counts = &counts[0, 0]
 
+    def show_exemplars(self, const uint64_t[::1] lines, list texts):
+        """Further text for the ends of lines, up to and with the line's end.
+
+        lines: rising numbers of the lines of the buckets, all series counted through; or of the values, where there are
+        no buckets. texts: one for each.
+        """
+        if lines.shape[0] != len(texts):
+            raise ValueError(f"{len(texts)} exemplars for {lines.shape[0]} lines")
+        self.exemplars, self.exemplar_lines = Joined(texts), lines
+        self.lines.exemplar, self.lines.exemplars = self.exemplars.texts, len(texts)
+        self.lines.exemplar_lines = &lines[0] if texts else NULL
+
     cdef size_t room(self):
         """Bytes that every line takes together, at most."""
         cdef Lines *lines = &self.lines
@@ -295,6 +328,7 @@ cdef class FamilyLines:
             + lines.series * (PyBytes_GET_SIZE(self.bounds.text) + lines.buckets * NUMBER)
             + 3 * PyBytes_GET_SIZE(self.labels.text)
             + lines.series * (names + 3 * NUMBER)
+            + (PyBytes_GET_SIZE(self.exemplars.text) if self.exemplars is not None else 0)
         )
 
 

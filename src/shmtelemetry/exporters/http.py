@@ -51,6 +51,34 @@ class Health:
     details: Mapping[str, object] = field(default_factory=dict)
 
 
+class Answers:
+    """What scrapers get, of whichever server. snapshot: asked each time, with whether distributions are needed.
+
+    Threads may share it.
+    """
+
+    def __init__(self, snapshot: Callable[[bool], Snapshot]) -> None:
+        self._snapshot = snapshot
+        self._text, self._protobuf = Exposition(), MetricFamilies()
+
+    def answer(self, query: str, accept: str, accept_encoding: str) -> tuple[dict[str, str], bytes]:
+        """Content-Type and perhaps Content-Encoding, and the body.
+
+        query: of the URL; `name[]=…` asks for single metrics. accept, accept_encoding: headers, "" without one.
+        """
+        content_type, body = self._exposed(accept, parse_qs(query).get("name[]"))
+        if not _accepts_gzip(accept_encoding):
+            return {"Content-Type": content_type}, body
+        # The fastest level: a scrape of 16 MB takes a tenth of a second, and is a twentieth of that long.
+        return {"Content-Type": content_type, "Content-Encoding": "gzip"}, gzip.compress(body, 1, mtime=0)
+
+    def _exposed(self, accept: str, names: list[str] | None) -> tuple[str, bytes]:
+        if is_asked_for(accept):
+            return PROTOBUF, self._protobuf.expose(self._snapshot(True), names)
+        openmetrics, content_type = negotiate(accept)
+        return content_type, self._text.expose(self._snapshot(False), openmetrics, names)
+
+
 class MetricsServer:
     """Serves `/metrics`, `/health`, `/health/ready`, `/health/live` and an index, each request in a thread.
 
@@ -111,8 +139,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def __init__(self, address: Address, snapshot: Callable[[bool], Snapshot], health: Callable[[], Health]) -> None:
         self.address_family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        self.snapshot, self.health = snapshot, health
-        self.exposition, self.metric_families = Exposition(), MetricFamilies()
+        self.answers, self.health = Answers(snapshot), health
         self.only_loopback = address.loopback
         self._connections: dict[threading.Thread, socket.socket] = {}
         self._lock = threading.Lock()
@@ -193,23 +220,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _metrics(self, query: str) -> None:
         try:
-            body, content_type = self._exposition(self._header("Accept"), parse_qs(query).get("name[]"))
+            headers, body = self.server.answers.answer(query, self._header("Accept"), self._header("Accept-Encoding"))
         except Exception as error:
             logger.exception("the metrics cannot be shown")
             self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, f"the metrics cannot be shown: {error!r}")
             return
-        if _accepts_gzip(self._header("Accept-Encoding")):
-            # The fastest level: a scrape of 16 MB takes a tenth of a second, and is a twentieth of that long.
-            body = gzip.compress(body, 1, mtime=0)
-            self._send(HTTPStatus.OK, body, content_type, {"Content-Encoding": "gzip"})
-        else:
-            self._send(HTTPStatus.OK, body, content_type)
-
-    def _exposition(self, accept: str, names: list[str] | None) -> tuple[bytes, str]:
-        if is_asked_for(accept):
-            return self.server.metric_families.expose(self.server.snapshot(True), names), PROTOBUF
-        openmetrics, content_type = negotiate(accept)
-        return self.server.exposition.expose(self.server.snapshot(False), openmetrics, names), content_type
+        self._send(HTTPStatus.OK, body, headers.pop("Content-Type"), headers)
 
     def _health(self, details: bool) -> None:
         try:

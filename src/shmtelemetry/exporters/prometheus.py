@@ -7,12 +7,12 @@ https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.
 
 import math
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..aggregate.snapshot import Family, Labels, Snapshot
+from ..aggregate.snapshot import Exemplar, Family, Labels, Snapshot
 from ..schema import Metric
 from ._text import FamilyLines, compose, go_string
 
@@ -40,24 +40,39 @@ class Exposition:
         names: only the families of these names or with samples of these names (`x_bucket`); None for all.
         """
         with self._lock:
-            self._forget_all_but(snapshot)
+            self._forget_all_but(snapshot.families.keys())
             sections: list[_Section] = []
             for family in snapshot.families.values():
                 if names is None or not sample_names(family.metric).isdisjoint(names):
                     has_created = family.metric.kind != "gauge" and bool(family.created.any())
-                    sections += self._written_of(family).sections(openmetrics, has_created)
+                    sections += self._written_of(family, openmetrics).sections(openmetrics, has_created)
             return compose([*sections, b"# EOF\n"] if openmetrics else sections)
 
-    def _forget_all_but(self, snapshot: Snapshot) -> None:
-        for name in self._written.keys() - snapshot.families.keys():
+    def write(self, parts: Iterable[Family | bytes], openmetrics: bool = False) -> bytes:
+        """Families, whatever snapshot they are of, between texts that stand as they are."""
+        with self._lock:
+            sections: list[_Section] = []
+            parts = list(parts)
+            self._forget_all_but({part.metric.name for part in parts if isinstance(part, Family)})
+            for part in parts:
+                if isinstance(part, bytes):
+                    sections.append(part)
+                else:
+                    has_created = part.metric.kind != "gauge" and bool(part.created.any())
+                    sections += self._written_of(part, openmetrics).sections(openmetrics, has_created)
+            return compose([*sections, b"# EOF\n"] if openmetrics else sections)
+
+    def _forget_all_but(self, names: Set[str]) -> None:
+        for name in self._written.keys() - names:
             del self._written[name]
 
-    def _written_of(self, family: Family) -> "_Written":
+    def _written_of(self, family: Family, openmetrics: bool) -> "_Written":
         written = self._written.get(family.metric.name)
         if written is None or not written.stands_for(family):
             written = self._written[family.metric.name] = _written(family)
         counts = None if family.counts is None else np.ascontiguousarray(family.counts, np.uint64)
         written.lines.update(family.values, family.created, counts)
+        written.show_exemplars(family.exemplars if openmetrics else ())
         return written
 
 
@@ -94,6 +109,12 @@ class _Written:
     def stands_for(self, family: Family) -> bool:
         same_labels = self.labels is family.labels or self.labels == family.labels
         return same_labels and self.label_names == family.label_names and self.metric == family.metric
+
+    def show_exemplars(self, exemplars: tuple[Exemplar, ...]) -> None:
+        """Let the lines of buckets and counters end with these, in OpenMetrics; the old format knows none."""
+        buckets = len(self.metric.buckets) + 1 if self.metric.kind == "histogram" else 1
+        numbers = [exemplar.series * buckets + exemplar.bucket for exemplar in exemplars]
+        self.lines.show_exemplars(np.array(numbers, np.uint64), [_exemplar_text(exemplar) for exemplar in exemplars])
 
     def sections(self, openmetrics: bool, has_created: bool) -> Iterator[_Section]:
         if openmetrics:
@@ -164,6 +185,12 @@ def _label_texts(names: tuple[str, ...], labels: Labels) -> list[tuple[str, ...]
         return [()] * len(labels)
     columns = dict(zip(names, zip(*labels, strict=True), strict=True)) if labels else {}
     return list(zip(*(_column(name, columns[name]) for name in sorted(columns)), strict=True))
+
+
+def _exemplar_text(exemplar: Exemplar) -> bytes:
+    labels = ",".join(f'{name}="{_escape(value)}"' for name, value in sorted(exemplar.labels))
+    seconds = exemplar.time_ns / 1_000_000_000  # of two integers: rounded once
+    return _encode(f" # {{{labels}}} ") + go_string(exemplar.value) + b" %b\n" % str(seconds).encode()
 
 
 def _column(name: str, values: Sequence[str]) -> list[str]:

@@ -36,6 +36,7 @@
 #define SHMTEL_LAYOUT_VERSION 1
 #define SHMTEL_BYTE_ORDER UINT32_C(0x01020304)
 #define SHMTEL_BATCH 64 /* records that shmtel_push_many claims and publishes at once */
+#define SHMTEL_EXEMPLAR_LABELS 576 /* bytes that the labels of one exemplar take at most */
 
 enum shmtel_policy { SHMTEL_DROP_NEWEST = 0, SHMTEL_BLOCK = 1, SHMTEL_OVERWRITE_OLDEST = 2 };
 enum shmtel_clock { SHMTEL_CLOCK_MONOTONIC = 0, SHMTEL_CLOCK_TSC = 1 };
@@ -81,6 +82,7 @@ typedef struct shmtel_producer_page { /* only the producer writes here */
     SHMTEL_ATOMIC(uint64_t) rejected;
     SHMTEL_ATOMIC(uint64_t) catalogue_length;
     SHMTEL_ATOMIC(uint64_t) reopened;
+    SHMTEL_ATOMIC(uint64_t) exemplars;
 } shmtel_producer_page;
 
 typedef struct shmtel_reader_page { /* only the consumer writes here */
@@ -106,6 +108,18 @@ typedef struct shmtel_cell { /* what a full ring could not take, per series; slo
         double value; /* counter: cumulative unsent amount; gauge: last value */
     } slot[2];
 } shmtel_cell;
+
+typedef struct shmtel_exemplar_slot { /* and behind it, in the room that the place says, the labels */
+    uint64_t time;
+    double value;
+    uint64_t length; /* of the labels: for each {u16 length of the name, u16 length of the value, name, value} */
+} shmtel_exemplar_slot;
+
+typedef struct shmtel_exemplar { /* the newest of one bucket of a series; two slots follow, steps & 1 is the valid one */
+    SHMTEL_ATOMIC(uint64_t) steps;
+    uint32_t series; /* its number in the segment's catalogue */
+    uint32_t room;   /* bytes for labels in each slot, a multiple of 8 */
+} shmtel_exemplar;
 
 /* ---- Time --------------------------------------------------------------------------------------------------- */
 
@@ -254,6 +268,45 @@ static inline int shmtel_cell_read(const shmtel_cell *cell, uint64_t *steps, uin
         *value = cell->slot[before & 1].value;
         SHMTEL_FENCE_ACQUIRE();
         if (SHMTEL_LOAD_RELAXED(&cell->steps) == before) {
+            *steps = before;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* ---- Exemplars: as cells, with labels ----------------------------------------------------------------------- */
+
+static inline unsigned char *shmtel_exemplar_at(const shmtel_exemplar *place, uint64_t room, uint64_t steps) {
+    return (unsigned char *)(place + 1) + (steps & 1) * (sizeof(shmtel_exemplar_slot) + room);
+}
+
+/* Replaces what was in the place, at most `room` bytes of labels. A kill between any two stores leaves the old or the
+ * new. */
+static inline void shmtel_exemplar_set(shmtel_producer *producer, shmtel_exemplar *place, uint64_t room,
+                                       const shmtel_exemplar_slot *head, const void *labels) {
+    uint64_t steps = SHMTEL_LOAD_RELAXED(&place->steps) + 1;
+    unsigned char *slot = shmtel_exemplar_at(place, room, steps);
+    SHMTEL_FENCE_RELEASE(); /* the mark of the step before is seen before its other slot is reused */
+    SHMTEL_COPY(slot, head, sizeof(*head));
+    SHMTEL_COPY(slot + sizeof(*head), labels, head->length);
+    /* SYNC POINT: exemplar. Pairs with shmtel_exemplar_read. */
+    SHMTEL_STORE_RELEASE(&place->steps, steps);
+    /* SYNC POINT: exemplars. Whoever sees the count sees the steps that it counts. */
+    SHMTEL_STORE_RELEASE(&producer->out->exemplars, SHMTEL_LOAD_RELAXED(&producer->out->exemplars) + 1);
+}
+
+/* Copies a place, and all of its `room`, while its producer may be writing. Returns 1, or 0 if it kept changing. */
+static inline int shmtel_exemplar_read(const shmtel_exemplar *place, uint64_t room, uint64_t *steps,
+                                       shmtel_exemplar_slot *head, void *labels) {
+    for (int attempt = 0; attempt < 64; attempt++) {
+        /* SYNC POINT: exemplar. */
+        uint64_t before = SHMTEL_LOAD_ACQUIRE(&place->steps);
+        const unsigned char *slot = shmtel_exemplar_at(place, room, before);
+        SHMTEL_COPY(head, slot, sizeof(*head));
+        SHMTEL_COPY(labels, slot + sizeof(*head), room);
+        SHMTEL_FENCE_ACQUIRE();
+        if (SHMTEL_LOAD_RELAXED(&place->steps) == before) {
             *steps = before;
             return 1;
         }

@@ -33,6 +33,7 @@ from ..aggregate._state cimport (
     end_figures, end_run, cell_check, folds_capacity, folds_of, move_position, next_step, seal,
 )
 from ..aggregate._store cimport Store
+from ._places cimport Places, add_places, fold_places, skip_places
 from ._plan cimport KEY, MAX_WIDTH, Plan, add_group, find_group, free_plan, gather, make_plan
 
 cdef extern from "<fcntl.h>" nogil:
@@ -111,6 +112,7 @@ cdef struct Ring:          # a look at an idle ring needs the first cache line a
     uint64_t learned       # bytes of the catalogue
     const unsigned char *catalogue
     Plan *plan
+    Places places          # of exemplars
     uint32_t clock
     uint32_t local         # whether pid is one of this pid namespace
     uint64_t ending        # whether its producer is dead
@@ -131,8 +133,9 @@ cdef struct Anchor:        # how a clock's ticks become time
 cdef void _clear(Ring *ring) noexcept:
     free(ring.targets)
     free(ring.cells)
+    free(ring.places.known)
     free_plan(ring.plan)
-    ring.targets, ring.cells, ring.plan = NULL, NULL, NULL
+    ring.targets, ring.cells, ring.places.known, ring.plan = NULL, NULL, NULL, NULL
 
 
 cdef bint _seems_dead(const Ring *ring) noexcept nogil:
@@ -281,6 +284,10 @@ cdef class Agent:
         ring.known = known + more
         ring.seen = <uint64_t>-1  # their cells may hold something already
 
+    def add_places(self, uint64_t number, offsets, rooms, series):
+        """Further places of exemplars: offset in the catalogue, room of each slot, number of the series."""
+        add_places(&self.rings[number].places, offsets, rooms, series)
+
     def remove_target(self, uint64_t number, uint64_t series):
         """A series of a SAMPLE ring counts no longer."""
         self.rings[number].targets[series].series = NULL
@@ -302,7 +309,7 @@ cdef class Agent:
         self.rings[number].learned = length
 
     def skip_cells(self, uint64_t number):
-        """Let only what comes into the cells from now on count. While the slot is free."""
+        """Let only what comes into the cells from now on count, and exemplars from now on. While the slot is free."""
         cdef Ring *ring = &self.rings[number]
         cdef Fold *folds = folds_of(self.core, ring.slot)
         cdef shmtel_cell *cell
@@ -314,6 +321,7 @@ cdef class Agent:
             folds[at].steps, folds[at].amount = steps, amount
             folds[at].dropped = SHMTEL_LOAD_ACQUIRE(&cell.dropped)
             folds[at].key = cell_check(steps, amount, folds[at].dropped)
+        skip_places(&ring.places, ring.catalogue)
 
     def set_plan(self, uint64_t number, columns, labels, int time_offset, uint64_t time_ns):
         """The metrics of a ring of records, see make_plan. time_offset: -1 for none; time_ns: of the field's unit."""
@@ -498,7 +506,7 @@ cdef class Agent:
         """Take over the producer's own figures, and what has gone into cells. Returns whether something has."""
         cdef const shmtel_producer_page *out = ring.in_.out
         cdef Slot *slot = ring.slot
-        cdef uint64_t steps, claimed
+        cdef uint64_t steps, claimed, exemplars = SHMTEL_LOAD_ACQUIRE(&out.exemplars)  # SYNC POINT: exemplars
         begin_figures(slot)
         slot.coalesced = SHMTEL_LOAD_ACQUIRE(&out.coalesced)
         slot.dropped_full = SHMTEL_LOAD_ACQUIRE(&out.dropped_full)
@@ -512,6 +520,9 @@ cdef class Agent:
         COMPILER_BARRIER()
         SHMTEL_STORE_RELAXED(&slot.claimed_position, claimed)
         end_figures(slot)
+        if (exemplars != ring.places.seen or ring.places.unseen) and self.fold_exemplars(ring):
+            ring.places.seen = exemplars if not self.has_definitions(ring) else ring.places.seen
+            ring.places.unseen = False
         steps = slot.coalesced + slot.dropped_full
         if steps == ring.seen:
             return False
@@ -547,10 +558,20 @@ cdef class Agent:
                 fold_dropped(self.core, series, &folds[at], dropped)
         return whole
 
+    cdef bint fold_exemplars(self, Ring *ring) noexcept nogil:
+        """Take over exemplars that are new. False: not all of them, come again."""
+        cdef Batch clock
+        if ring.mode != SAMPLES:
+            return True
+        self.batch_of(ring, &clock, 0)
+        return fold_places(self.core, &ring.places, ring.catalogue, ring.targets, &clock)
+
     cdef void finish(self, Ring *ring) noexcept nogil:
         """A dead producer's ring is empty: fold its cells, and its figures into its name's totals."""
         self.note(ring)
-        self.fold_cells(ring)  # a kill may have come between a cell and the counter that tells of it
+        # A kill may have come between these and the counters that tell of them.
+        self.fold_cells(ring)
+        self.fold_exemplars(ring)
         self.fold_into_name(ring.slot)
         self.want(ring, ENDED)
 
@@ -688,31 +709,36 @@ cdef class Agent:
             if self.rings[at].status == LIVE:
                 self.note(&self.rings[at])
 
-    def published(self) -> list[tuple[int, int, int, int, int]]:
-        """(number, inode, position, steps, bytes of catalogue) of each ring: what its producer has published by now."""
-        cdef uint64_t at, length
+    def published(self) -> list[tuple[int, int, int, int, int, int]]:
+        """(number, inode, position, steps, exemplars, bytes of catalogue) of each ring: what its producer has published
+        by now."""
+        cdef uint64_t at, exemplars, length
         cdef const shmtel_producer_page *out
         found = []
         for at in range(self.high):
             if LIVE <= self.rings[at].status <= WANT_SPACE:
                 out = self.rings[at].in_.out
                 steps = SHMTEL_LOAD_ACQUIRE(&out.coalesced) + SHMTEL_LOAD_ACQUIRE(&out.dropped_full)
-                length = SHMTEL_LOAD_ACQUIRE(&out.catalogue_length) if self.rings[at].mode == SAMPLES else 0
-                found.append((at, self.rings[at].inode, SHMTEL_LOAD_ACQUIRE(&out.write_position), steps, length))
+                exemplars = length = 0
+                if self.rings[at].mode == SAMPLES:
+                    exemplars = SHMTEL_LOAD_ACQUIRE(&out.exemplars)
+                    length = SHMTEL_LOAD_ACQUIRE(&out.catalogue_length)
+                position = SHMTEL_LOAD_ACQUIRE(&out.write_position)
+                found.append((at, self.rings[at].inode, position, steps, exemplars, length))
         return found
 
-    def behind(self, published) -> list[tuple[int, int, int, int, int]]:
+    def behind(self, published) -> list[tuple[int, int, int, int, int, int]]:
         """Those of `published` that are not in the state yet."""
-        cdef uint64_t number, inode, position, steps, length
+        cdef uint64_t number, inode, position, steps, exemplars, length
         cdef Ring *ring
         found = []
-        for number, inode, position, steps, length in published:
+        for number, inode, position, steps, exemplars, length in published:
             ring = &self.rings[number]
             if ring.inode != inode or not LIVE <= ring.status <= WANT_SPACE:
                 continue  # it has ended, or is left aside
             if (<int64_t>(position - SHMTEL_LOAD_ACQUIRE(&ring.slot.position)) > 0 or ring.seen + 1 <= steps
-                    or ring.learned < length):
-                found.append((number, inode, position, steps, length))
+                    or <int64_t>(exemplars - ring.places.seen) > 0 or ring.places.unseen or ring.learned < length):
+                found.append((number, inode, position, steps, exemplars, length))
         return found
 
     def ending(self) -> bool:

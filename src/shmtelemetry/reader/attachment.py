@@ -18,6 +18,7 @@ NO_BUCKETS = Buckets(())
 LEAST_PAYLOAD = {
     layout.KIND_SERIES: layout.CELL_SIZE + layout.SERIES_METRIC.size,
     layout.KIND_RETIRE: layout.RETIRE.size,
+    layout.KIND_EXEMPLAR: layout.EXEMPLAR.size,
 }
 
 
@@ -79,6 +80,7 @@ class Attachment:
         stored = self.segment.catalogue(self._learned)
         gone = self._retired_before(stored)
         new: list[_NewSeries] = []
+        places: list[tuple[int, int, int]] = []  # of exemplars
         at = 0
         try:
             while at < len(stored):
@@ -89,6 +91,9 @@ class Attachment:
                     retired = flags & layout.FLAG_RETIRED or len(self._series) + len(new) in gone
                     number, bounds = (-1, NO_BUCKETS) if retired else self._place(payload)
                     new.append(_NewSeries(number, self._learned + at + layout.CATALOGUE_RECORD.size, bounds))
+                elif kind == layout.KIND_EXEMPLAR:
+                    room, series = _exemplar_place(self.segment.name, payload, len(self._series) + len(new))
+                    places.append((self._learned + at + layout.CATALOGUE_RECORD.size, room, series))
                 elif kind == layout.KIND_RETIRE and self._learned + at >= self._settled:
                     self._add(new)
                     if not self._retire(payload, self._learned + at, self._learned + len(stored)):
@@ -96,6 +101,8 @@ class Attachment:
                 at += size
         finally:  # what raises, for want of memory, is tried again from where it came to
             self._add(new)
+            if places:
+                self._agent.add_places(self.number, *zip(*places, strict=True))
             self._learned += at
             self._agent.set_learned(self.number, self._learned)
 
@@ -228,6 +235,17 @@ def _catalogue_record(name: str, stored: bytes, at: int) -> tuple[int, int, byte
         raise SegmentError(f"{name}: a catalogue record of {length:,} bytes in {len(stored) - at - head:,}")
     payload = stored[at + head : at + head + length]
     return kind, flags, payload.rstrip(b"\0") if kind == layout.KIND_METRIC else payload, head + length
+
+
+def _exemplar_place(name: str, payload: bytes, known: int) -> tuple[int, int]:
+    """(room of each slot, number of the series) of the place of an exemplar. known: how many series there are."""
+    _, series, room = layout.EXEMPLAR.unpack_from(payload)
+    size = layout.EXEMPLAR.size + 2 * (layout.EXEMPLAR_SLOT.size + room)
+    if room % 8 or room > layout.EXEMPLAR_ROOMS[-1] or len(payload) < size:
+        raise SegmentError(f"{name}: an exemplar of {room:,} bytes in {len(payload):,}")
+    if series >= known:
+        raise SegmentError(f"{name}: an exemplar of series {series}, of {known}")
+    return room, series
 
 
 _short_metric = lru_cache(maxsize=1024)(Metric.from_json)  # producers that come and go bring the same ones

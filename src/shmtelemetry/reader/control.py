@@ -156,10 +156,12 @@ class Membership:
             finally:
                 os.close(fd)
 
-    def leave(self) -> bool:
-        """Returns whether nobody else is there; the state is removed then."""
+    def leave(self, remove: bool = True) -> bool:
+        """Returns whether the state was removed, as the last one does unless it must stay."""
         assert self._mapping is not None
         self._mapping.close()
+        if not remove:
+            return False
         with fork_lock():
             try:
                 fd = os.open(self._state, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)

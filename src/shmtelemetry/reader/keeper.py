@@ -53,12 +53,12 @@ class Keeper:
         if wanted != self._served and all(self._serve_all()):
             self._served = wanted
         self._show_aside()
-        if self._state.get("size") - self._state.get("allocated") < ROOM:
-            self._grow()
+        self._make_room()
 
     def serve(self) -> bool:
-        """Do what rings wait for; returns whether any of them can go on now."""
-        return any(self._serve_all())
+        """Do what rings and exemplars wait for; returns whether any of them can go on now."""
+        served = any(self._serve_all())
+        return self._make_room() or served
 
     def _serve_all(self) -> list[bool]:
         return [self._serve(number) for number in self._agent.wanting_rings()]
@@ -163,11 +163,16 @@ class Keeper:
             self._forget(number)
         return True
 
-    def _grow(self) -> None:
+    def _make_room(self) -> bool:
+        """Grow the state if little of it is free; returns whether it has grown."""
+        if self._state.get("size") - self._state.get("allocated") >= ROOM:
+            return False
         try:
             self._state.grow()
         except StateError as error:
             self._wait_for_memory(error)
+            return False
+        return True
 
     def _wait_for_memory(self, error: StateError) -> None:
         """Rings that need more of it wait, each for itself, and are tried again in every round."""

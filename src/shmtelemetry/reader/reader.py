@@ -53,10 +53,11 @@ class Reader:
     begun with label_producer otherwise.
 
     ephemeral: remove the state at the end, else the next reader goes on with the totals; with standby, the last of the
-    processes that share it removes it. interval: longest sleep between turns in seconds, by default 1 ms with traffic
-    and 4 ms without. max_series, gauge_ttl: see `bound`. label_producer: whether each series carries its producer's
-    name in the label `producer`, instead of one for all producers; None goes on as the state began, a new one for all.
-    reset_state: begin from zero; the state that there is, good or bad, is kept aside under another name.
+    processes that share it removes it, if that one's is ephemeral when it closes. interval: longest sleep between turns
+    in seconds, by default 1 ms with traffic and 4 ms without. max_series, gauge_ttl: see `bound`. label_producer:
+    whether each series carries its producer's name in the label `producer`, instead of one for all producers; None goes
+    on as the state began, a new one for all. reset_state: begin from zero; the state that there is, good or bad, is
+    kept aside under another name.
     """
 
     def __init__(
@@ -269,7 +270,7 @@ class Reader:
         if self._published is not None:
             self._published.close()
         if self._membership is not None:
-            self._membership.leave()
+            self._membership.leave(remove=self.ephemeral)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -1,0 +1,1 @@
+"""OpenMetrics, written and parsed."""

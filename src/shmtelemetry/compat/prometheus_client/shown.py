@@ -1,0 +1,55 @@
+"""Families as they are exposed: this process's series in the order in which it made them, then those of others."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ...aggregate.snapshot import Family
+from ...schema import Metric
+
+Labels = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown(Metric):
+    """A metric as prometheus_client defined it, which allows names, units and buckets that Metric does not."""
+
+    def __post_init__(self) -> None:
+        pass
+
+
+def arranged(
+    metric: Metric, names: Labels, own: tuple[Labels, ...], created: Sequence[float], family: Family | None
+) -> Family:
+    """The family's series under the names and in the order in which they are shown.
+
+    own: label values of this process's series; created: when it made each, in seconds since the epoch. A series that
+    the reader does not know yet is zero.
+    """
+    if family is not None and family.labels == own:
+        return Family(metric, names, family.labels, family.values, family.created, family.counts, family.exemplars)
+    known = {} if family is None else {labels: at for at, labels in enumerate(family.labels)}
+    foreign = known.keys() - set(own)
+    labels = (*own, *(key for key in known if key in foreign))
+    at = np.array([known.get(key, -1) for key in labels], np.int64)
+    began = np.array([*created, *[0.0] * len(foreign)], np.float64)
+    width = len(metric.buckets) + 1
+    if family is None:
+        counts = np.zeros((len(labels), width), np.uint64) if metric.kind == "histogram" else None
+        return Family(metric, names, labels, np.zeros(len(labels)), began, counts)
+    counts = None if family.counts is None else _picked(family.counts, at)
+    new = {old: place for place, old in enumerate(at.tolist())}
+    exemplars = tuple(replace(exemplar, series=new[exemplar.series]) for exemplar in family.exemplars)
+    values, seen = _picked(family.values, at), _picked(family.created, at)
+    return Family(metric, names, labels, values, np.where(seen > 0, seen, began), counts, exemplars)
+
+
+def _picked(rows: Any, at: Any) -> Any:
+    """Those rows; zeros for -1."""
+    if not len(rows):
+        return np.zeros((len(at), *rows.shape[1:]), rows.dtype)
+    found = rows[at]
+    found[at < 0] = 0
+    return found

@@ -1,0 +1,165 @@
+"""What all metrics of this process share: one producer, and one embedded reader."""
+
+import atexit
+import os
+import threading
+from collections import Counter
+from functools import cache
+from multiprocessing import parent_process, util
+
+from ... import config
+from ...aggregate.snapshot import Snapshot
+from ...errors import ShmtelError
+from ...liveness import fork_lock
+from ...producer import warn_once
+from ...reader import Reader
+from ...segment import usable
+from ...telemetry import Telemetry
+from .._metrics import count_fork
+from .tree import is_root, root_lives, sweep, tree_namespace
+
+PRODUCER = "app"
+PATIENCE = 1.0  # seconds for what was emitted before a look; what is read back is relied on, also on a busy machine
+FULL = 4 * 1024 * 1024  # bytes of a catalogue after which new metrics get another producer
+LATE = -100  # priority of multiprocessing's finalizers: after those of applications
+
+
+class Store:
+    """In the private namespace of a process tree, every process that emits stands by to drain it.
+
+    In a namespace that the operator names, a process drains only while it is asked to show something and nobody else
+    does.
+    """
+
+    def __init__(self) -> None:
+        self._private = config.namespace() is None
+        self._reader: Reader | None = None
+        self._pid = 0  # of the process that stands by
+        self._busy = threading.RLock()  # while a reader is made or closed
+        self._last: Snapshot | None = None  # the one at the exit, for those who look after it
+        self._lent: Counter[Telemetry] = Counter()  # how many metrics each producer serves, the newest last
+        self._newest: Telemetry | None = None
+        if self._begin():
+            os.register_at_fork(after_in_child=self._forked)
+            atexit.register(self.close)
+            self.stand_by()
+
+    def _begin(self) -> bool:
+        """Whether there is anything to write to."""
+        if config.disabled() or not usable():
+            warn_once("disabled", "metrics do nothing: SHMTEL_DISABLED is set, or there is no tmpfs on /dev/shm")
+            return False
+        try:
+            if self._private:
+                sweep()
+            self.namespace = config.namespace() or tree_namespace()
+            # Else it is a server's master that has not imported the application: its next workers go on with the state.
+            self._of_root = self._private and is_root(self.namespace)  # a forked child's as well
+            self._newest = Telemetry(PRODUCER, self.namespace)
+            return True
+        except (ShmtelError, OSError) as error:
+            warn_once("no_ring", f"metrics do nothing: {error}")
+            return False
+
+    def lend(self, former: Telemetry | None) -> Telemetry | None:
+        """The producer for one more metric; None where nothing is written. former: of the one before in its place.
+
+        A catalogue only grows, also by what is removed. So applications that make metrics anew for each job get another
+        producer now and then, and the former one ends with the last of its metrics.
+        """
+        with fork_lock():
+            full = self._newest
+            if full is not None and full.catalogue_length > FULL and self._last is None:
+                self._newest = Telemetry(PRODUCER, self.namespace)
+                self._end_unless_lent(full)
+            lent = self._newest
+            if lent is not None:
+                self._lent[lent] += 1
+        if former is not None and former is not lent:
+            self.snapshot()  # so that the reader has seen what was removed, before another producer has it again
+        return lent
+
+    def give_back(self, telemetry: Telemetry) -> None:
+        """A metric that it served is gone, and all its series are removed."""
+        with fork_lock():
+            self._lent[telemetry] -= 1
+            self._end_unless_lent(telemetry)
+
+    def _end_unless_lent(self, telemetry: Telemetry) -> None:
+        if telemetry is not self._newest and not self._lent[telemetry]:
+            del self._lent[telemetry]
+            telemetry.close()
+
+    def _forked(self) -> None:
+        """In a forked child. It stands by from its first emit or look on, so that a fork alone costs nothing."""
+        self._reader, self._last, self._busy = None, None, threading.RLock()
+        count_fork()
+
+    def stand_by(self) -> None:
+        """At the first emit of a process: see that somebody drains, now and when others have ended."""
+        if self._pid == os.getpid() or self._newest is None:
+            return
+        self._pid = os.getpid()  # first: what follows may emit
+        if parent_process() is not None:
+            util.Finalize(None, self.close, exitpriority=LATE)  # such children run no atexit
+        if self._private:
+            with self._busy:
+                self._reader = self._started()
+
+    def _started(self) -> Reader | None:
+        try:
+            reader = self._made_reader()
+            reader.start()
+            return reader
+        except (ShmtelError, OSError) as error:
+            warn_once("no_reader", f"nothing is drained by this process: {error}")
+            return None
+
+    def _made_reader(self) -> Reader:
+        if not self._private:
+            return Reader(self.namespace, standby=True)
+        return Reader(self.namespace, standby=True, ephemeral=True, gauge_ttl=0.0)  # a live gauge goes with its process
+
+    def snapshot(self) -> Snapshot | None:
+        """Everything that was emitted before the call, in any process; None if there is nothing to show."""
+        if self._newest is None or self._last is not None:
+            return self._last
+        self.stand_by()
+        with self._busy:
+            try:
+                return self._scraped()
+            except (ShmtelError, OSError) as error:
+                warn_once("no_snapshot", f"the metrics of other processes cannot be shown: {error}")
+                return None
+
+    def _scraped(self) -> Snapshot:
+        if self._reader is None:
+            self._reader = self._made_reader()
+        try:
+            self._reader.catch_up(PATIENCE)
+            return self._reader.snapshot(distributions=False)
+        finally:
+            if not self._private and self._reader.holds:  # the namespace belongs to the operator's reader
+                self._reader.close()
+                self._reader = None
+
+    def close(self) -> None:
+        """At the exit: leave nothing in /dev/shm that nobody needs."""
+        if self._newest is None or self._last is not None:
+            return
+        with self._busy:
+            if self._pid == os.getpid():
+                self._last = self.snapshot()
+            for telemetry in {self._newest, *self._lent}:
+                telemetry.close()
+            if self._reader is not None:
+                self._reader.ephemeral = self._private and (self._of_root or not root_lives(self.namespace))
+                self._reader.close()
+                self._reader = None
+
+
+@cache
+def store() -> Store:
+    """That of this process, made when its first metric is."""
+    with fork_lock():
+        return Store()

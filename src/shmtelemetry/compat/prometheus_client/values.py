@@ -1,0 +1,263 @@
+"""The series of one metric, under a name of its own in the namespace.
+
+The n-th living metric of a name in one process shares its values with the n-th of that name in every other one. So an
+application with one metric of a name, in whatever registry, has that metric in all its processes; and the metrics that
+tests make anew in registries of their own have nothing in common.
+"""
+
+import math
+import os
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any, Final
+
+from prometheus_client.openmetrics.exposition import VALUES, escape_label_name, escape_metric_name
+from prometheus_client.samples import Exemplar
+
+from ...aggregate.snapshot import Family, Snapshot
+from ...errors import ShmtelError
+from ...liveness import fork_lock
+from ...producer import warn_once
+from ...telemetry import Telemetry
+from .._metrics import HistogramValue
+from .store import store
+
+PID: Final = "pid"  # the label by which a gauge of mode all tells processes apart
+
+SPOILERS: Final = {"nan": math.nan, "inf": math.inf}  # by the suffix of the counter that counts such steps
+
+Labels = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What two metrics must have in common to use one name. bounds: of the buckets of a histogram."""
+
+    kind: str
+    help: str
+    labels: Labels
+    bounds: tuple[float, ...] = ()
+    mode: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """A name in the namespace, and Telemetry's instruments under it, by suffix."""
+
+    name: str
+    definition: Definition
+    taken: bool = True
+    instruments: dict[str, Any] = field(default_factory=dict)
+    telemetry: Telemetry | None = None  # whose they are
+    former: Telemetry | None = None  # whose they were when the place was taken before
+
+    def exposed(self, suffix: str = "") -> str:
+        """The name under which the reader has an instrument."""
+        if suffix:
+            return f"{self.name}:{suffix}_total"
+        return f"{self.name}_total" if self.definition.kind == "counter" else self.name
+
+
+_places: dict[str, list[Place]] = {}  # by the metric's name, in order
+_names: set[str] = set()  # exposed ones of all places
+_left: "deque[Place]" = deque()  # of metrics that are gone; a finalizer must take no lock
+
+
+def _place(name: str, definition: Definition) -> Place:
+    with fork_lock():
+        while _left:
+            _vacate(_left.popleft())
+        places = _places.setdefault(name, [])
+        for place in places:
+            if not place.taken and place.definition == definition:
+                place.taken = True
+                return place
+        legal = escape_metric_name(name, VALUES)
+        for number in count(1):
+            place = Place(legal if number == 1 else f"{legal}:{number}", definition)
+            if place.exposed() not in _names:
+                break
+        _names.add(place.exposed())
+        places.append(place)
+        return place
+
+
+def _vacate(place: Place) -> None:
+    for suffix in list(place.instruments):
+        _undefine(place, suffix)
+    place.taken = False
+    if place.telemetry is not None:
+        store().give_back(place.telemetry)
+        place.former, place.telemetry = place.telemetry, None
+
+
+def _undefine(place: Place, suffix: str) -> None:
+    if place.instruments.pop(suffix, None) is not None and place.telemetry is not None:
+        place.telemetry.remove(place.exposed(suffix))
+
+
+class Values:
+    """All series of one metric. name: as it is exposed, without a suffix."""
+
+    def __init__(self, name: str, definition: Definition) -> None:
+        self._place = _place(name, definition)
+        weakref.finalize(self, _left.append, self._place).atexit = False
+
+    # ---- writing ----
+
+    def handle(self, labels: Labels) -> Any:
+        """Where a series is written; None, with one warning, where there is no room for it."""
+        return self._series(labels)
+
+    def _series(self, labels: Labels, suffix: str = "", merge: str = "", keep: bool = False) -> Any:
+        try:
+            instrument = self._place.instruments.get(suffix) or self._defined(suffix, merge, keep)
+            return instrument if instrument is None or not labels else instrument.labels(*labels)
+        except ShmtelError as error:
+            warn_once("no_series", f"a series of {self._place.name} is not counted: {error}")
+            return None
+
+    def _defined(self, suffix: str, merge: str, keep: bool) -> Any:
+        if self._place.telemetry is None:
+            self._place.telemetry = store().lend(self._place.former)
+        telemetry, definition = self._place.telemetry, self._place.definition
+        if telemetry is None:
+            return None
+        name, help = self._place.exposed(suffix), definition.help
+        labels = tuple(escape_label_name(label, VALUES) for label in definition.labels)
+        instrument: Any
+        if suffix or definition.kind == "counter":
+            instrument = telemetry.counter(name, help, labels)
+        elif definition.kind == "gauge":
+            instrument = telemetry.gauge(name, help, labels, merge=merge, keep=keep)
+        else:
+            instrument = telemetry.histogram(name, help, labels, buckets=definition.bounds)
+        self._place.instruments[suffix] = instrument
+        return instrument
+
+    def emitting(self) -> None:
+        """The first emit of this process."""
+        store().stand_by()
+
+    def spoil(self, labels: Labels, step: float) -> None:
+        """Count a step that no total gets over."""
+        counter = self._series(labels, "nan" if math.isnan(step) else "inf")
+        if counter is not None:
+            counter.inc()
+
+    def remove(self, labels: Labels) -> None:
+        """Take this process's part out of a series; used again it begins from zero."""
+        for suffix, instrument in list(self._place.instruments.items()):
+            if labels:
+                instrument.remove(*labels)
+            else:
+                _undefine(self._place, suffix)
+
+    def renewed(self, labels: Labels) -> Any:
+        """Where a series is written that begins again."""
+        self.remove(labels)
+        return self.handle(labels)
+
+    # ---- reading ----
+
+    def family(self, snapshot: Snapshot | None, suffix: str = "") -> Family | None:
+        """All series, of every process, in the order in which they appeared; None before there are any."""
+        return snapshot.families.get(self._place.exposed(suffix)) if snapshot is not None else None
+
+    def read(self, labels: Labels) -> float:
+        """The value of one series, the sum of a distribution; 0 before there is any."""
+        family = self.family(store().snapshot())
+        if family is None or labels not in family.labels:
+            return 0.0
+        return float(family.values[family.labels.index(labels)])
+
+    def count(self, labels: Labels, bucket: int) -> float:
+        """How many observations of one series fell into one bucket alone."""
+        family = self.family(store().snapshot())
+        if family is None or family.counts is None or labels not in family.labels:
+            return 0.0
+        return float(family.counts[family.labels.index(labels), bucket])
+
+
+# By prometheus_client's mode: how the values of processes become one, and whether those of ended processes count on.
+MODES: Final = {
+    "all": ("last", True),  # of one process's series
+    "liveall": ("sum", False),
+    "min": ("min", True),
+    "livemin": ("min", False),
+    "max": ("max", True),
+    "livemax": ("max", False),
+    "sum": ("sum", True),
+    "livesum": ("sum", False),
+    "mostrecent": ("last", True),
+    "livemostrecent": ("last", False),
+}
+
+
+class GaugeValues(Values):
+    """Those of a gauge. Without a mode, how any process uses it first decides: inc and dec make a sum of the living
+    processes' values, set makes the last value."""
+
+    asks = False  # whether a child has a function to ask
+
+    def __init__(self, name: str, definition: Definition) -> None:
+        if definition.mode.endswith("all"):
+            definition = replace(definition, labels=(*definition.labels, PID))
+        super().__init__(name, definition)
+
+    @property
+    def by_process(self) -> bool:
+        return self._place.definition.mode.endswith("all")
+
+    @property
+    def undecided(self) -> bool:
+        return not self._place.definition.mode and not self._place.instruments
+
+    def step(self, labels: Labels, adding: bool) -> Any:
+        """Where this process's value is written."""
+        merge, keep = MODES[self._place.definition.mode or ("livesum" if adding else "mostrecent")]
+        if self.undecided and (known := self.family(store().snapshot())) is not None:
+            merge, keep = known.metric.merge, known.metric.keep  # another process has decided
+        return self._series(self.own(labels), merge=merge, keep=keep)
+
+    def remove(self, labels: Labels) -> None:
+        super().remove(self.own(labels))
+
+    def own(self, labels: Labels) -> Labels:
+        """The label values of this process's series."""
+        return (*labels, str(os.getpid())) if self.by_process else labels
+
+    def read(self, labels: Labels) -> float:
+        return super().read(self.own(labels))
+
+
+class Buckets(Sequence["Bucket"]):
+    """The buckets of one distribution, as prometheus_client's methods use them."""
+
+    def __init__(self, value: HistogramValue, length: int) -> None:
+        self._value, self._length = value, length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, at: Any) -> Any:
+        return Bucket(self._value, range(self._length)[at])
+
+
+class Bucket:
+    """The reader counts what falls into it; so a step is none here."""
+
+    def __init__(self, value: HistogramValue, at: int) -> None:
+        self._value, self._at = value, at
+
+    def inc(self, amount: float) -> None:
+        pass
+
+    def get(self) -> float:
+        return float(self._value.values.count(self._value.labels, self._at))
+
+    def set_exemplar(self, exemplar: Exemplar) -> None:
+        self._value.set_exemplar(exemplar)

@@ -1,0 +1,1 @@
+"""Applications that tests run as programs of their own."""
