@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -68,6 +69,12 @@ def child(function: Callable[[], Any]) -> Iterator[int]:
         yield pid
     finally:
         kill(pid)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether every thread of a process that was sent SIGSTOP stands still; one that sleeps goes on no more."""
+    states = [path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(state == "T" for state in states)
 
 
 def kill(pid: int) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shmtelemetry import Reader, layout
+from shmtelemetry.aggregate.seconds import windows_path
 from shmtelemetry.aggregate.state import state_path
 from shmtelemetry.segment import Segment, attach, segment_names
 from tests.processes import child, wait_until
@@ -22,6 +23,10 @@ SHM = Path("/dev/shm")
 
 def state_of(namespace: str) -> Path:
     return state_path(str(SHM), namespace, os.geteuid())
+
+
+def windows_of(namespace: str) -> Path:
+    return windows_path(state_of(namespace))
 
 
 def control_of(namespace: str) -> Path:

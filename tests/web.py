@@ -73,7 +73,7 @@ class Server:
             connection.close()
 
     def scrape(self, path: str = "/metrics") -> Samples:
-        """All samples of HTTP metrics but those that tell times, and only the last bucket."""
+        """All samples of HTTP metrics but windows and those that tell times, and only the last bucket."""
         status, _, body = self.ask("GET", path)
         assert status == 200, body
         return {
@@ -82,6 +82,7 @@ class Server:
             for sample in family.samples
             if sample.name.startswith("http_")
             and not sample.name.endswith(("_created", "_duration_seconds_sum"))
+            and "_window_" not in sample.name
             and sample.labels.get("le", "+Inf") == "+Inf"
         }
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from shmtelemetry import Reader, Telemetry
+from shmtelemetry import Producer, Reader, Schema, Telemetry, field
 from shmtelemetry.aggregate.snapshot import Snapshot
 from tests.processes import child, in_child, kill, wait_until
 from tests.reading import shown_pid
@@ -230,3 +230,37 @@ def test_gauges_of_the_dead_stay_for_their_time(namespace: str) -> None:
     for wrong in (-1.0, math.nan):
         with pytest.raises(ValueError, match="gauge_ttl"):
             Reader(namespace, gauge_ttl=wrong)
+
+
+def test_what_one_of_several_removes_while_no_reader_runs_stays(namespace: str) -> None:
+    with Telemetry("a", namespace) as a, Telemetry("m", namespace) as m, Telemetry("z", namespace) as z:
+        families = [telemetry.counter("m_total", labels=("x",)) for telemetry in (a, m, z)]
+        with Reader(namespace) as reader:
+            for family in families:
+                family.labels("l").inc(1000)
+            reader.poll()
+        for family in families[:2]:
+            family.remove("l")
+        with Reader(namespace, ephemeral=True) as reader:
+            for _ in range(3):
+                reader.poll()
+                assert series(reader.snapshot(), "m_total") == {("l",): 3000}
+            families[2].remove("l")
+            reader.poll()
+            assert series(reader.snapshot(), "m_total") == {}
+
+
+def test_gauges_of_records_stay_for_as_long_as_their_producer_lives(namespace: str) -> None:
+    schema = Schema([("x", "S8"), ("depth", "<f8")], {"x": field("label"), "depth": field("gauge", name="depth")})
+    with Producer("p", schema, namespace) as ring:
+        ring.emit_fields(b"a", 7.0)
+        with Reader(namespace, gauge_ttl=0.0) as reader:
+            reader.poll()
+        with Reader(namespace, gauge_ttl=0.0) as reader:
+            for _ in range(3):
+                reader.poll()
+            assert series(reader.snapshot(), "depth") == {("a",): 7}
+    with Reader(namespace, ephemeral=True, gauge_ttl=0.0) as reader:
+        for _ in range(3):
+            reader.poll()
+        assert series(reader.snapshot(), "depth") == {}

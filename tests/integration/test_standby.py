@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -183,3 +184,59 @@ def test_without_any_reader_there_is_nothing_to_look_at(namespace: str) -> None:
     with Reader(namespace, standby=True) as reader, pytest.raises(StateError, match="no state"):
         reader.snapshot()
     assert not control_of(namespace).exists()
+
+
+def test_gauges_of_living_processes_stay_when_the_role_is_taken_over(namespace: str) -> None:
+    def holder() -> None:
+        reader = Reader(namespace, standby=True, ephemeral=True, gauge_ttl=0.0)
+        reader.start()
+        signal.pause()
+
+    for _ in range(5):
+        with child(holder) as pid, Telemetry("p", namespace) as telemetry:
+            wait_until(lambda pid=pid: shown_pid(namespace) == pid, "the other has the role")
+            telemetry.gauge("last").set(1)
+            telemetry.gauge("sum", merge="sum").set(2)
+            with Reader(namespace, standby=True, ephemeral=True, gauge_ttl=0.0) as reader:
+                reader.start()
+                wait_until(lambda reader=reader: "sum" in reader.scrape().families, "it is there")
+                kill(pid)
+                for _ in range(10):
+                    snapshot = reader.scrape()
+                    assert (snapshot.value("last"), snapshot.value("sum")) == (1, 2)
+                wait_until(lambda reader=reader: reader.holds, "the role is taken over")
+                assert reader.scrape().value("sum") == 2
+
+
+def test_who_looks_on_waits_for_as_long_as_it_takes_and_is_not_told_that_all_is_there_before(namespace: str) -> None:
+    with child(worker(namespace)) as pid:
+        wait_until(lambda: shown_pid(namespace) == pid, "the worker has the role")
+        with standby(namespace) as reader, Telemetry("p", namespace, capacity=2**20) as telemetry:
+            counter, histogram = telemetry.counter("c"), telemetry.histogram("h")
+            os.kill(pid, signal.SIGSTOP)
+            os.waitpid(pid, os.WUNTRACED)
+            for _ in range(500_000):
+                histogram.observe(1e-3)
+            counter.inc()
+            os.kill(pid, signal.SIGCONT)
+            assert reader.catch_up(60.0)
+            assert reader.snapshot().value("c_total") == 1
+            assert reader.snapshot().histogram("h").count == 500_000
+            kill(pid)
+            wait_until(lambda: reader.holds, "the role is taken over")
+
+
+def test_many_threads_that_start_a_reader_start_one_loop(namespace: str) -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(10):
+            with Reader(namespace, standby=True, ephemeral=True) as reader:
+                threads = [threading.Thread(target=reader.start) for _ in range(6)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                assert [thread.name for thread in threading.enumerate()].count("shmtel-loop") == 1
+    finally:
+        sys.setswitchinterval(before)

@@ -16,7 +16,7 @@ from shmtelemetry.aggregate import series
 from shmtelemetry.aggregate.series import HEADER, field_offset
 from shmtelemetry.errors import StateError
 from tests.processes import in_child, kill, wait_until
-from tests.reading import SHM, control_of, read_position, running_reader, state_of, talker, the_segment
+from tests.reading import SHM, control_of, read_position, running_reader, state_of, talker, the_segment, windows_of
 
 SOME = 8.0
 
@@ -347,4 +347,5 @@ def test_the_files_of_a_namespace_lie_where_everybody_looks(namespace: str) -> N
         assert {path.name for path in SHM.glob(f"shmtel.{namespace}.*")} == {
             state_of(namespace).name,
             control_of(namespace).name,
+            windows_of(namespace).name,
         }

@@ -49,7 +49,10 @@ def test_only_who_asks_for_it_gets_protobuf(accept: str, asked: bool) -> None:
 
 @pytest.fixture
 def taken(namespace: str) -> Snapshot:
-    with Reader(namespace, ephemeral=True) as reader, Telemetry("bot", namespace=namespace) as telemetry:
+    with (
+        Reader(namespace, ephemeral=True, windows=False) as reader,
+        Telemetry("bot", namespace=namespace) as telemetry,
+    ):
         latency = telemetry.histogram("latency_seconds", "Latency.", labels=("venue", "book"), buckets=(0.5, 1.0))
         for value in (0.0, 5e-324, 0.3, 1.0, 1.001, 1.001, 1.03, 64.0, -3.0, float("-inf"), 1.7e308, float("inf")):
             latency.labels("x", "y").observe(value)

@@ -15,7 +15,7 @@ from ._state cimport (
     NEED_SPACE, PAGE_BUCKETS, SHMTEL_FENCE_RELEASE, SHMTEL_STORE_RELAXED, SHMTEL_STORE_RELEASE, SHMTEL_UNLIKELY,
     SLOT_ENDED, TOTAL, Batch, Bounds, Column, Core, Fold, Name, Outcome, Series, Slot, Step, Target, allocate,
     apply_step, begin_change, begin_run, bits_of, commit, end_change, end_run, column_check, name_check, next_step,
-    offset_of, seal, stage, stage_fold, stage_total,
+    note_maximum, offset_of, seal, stage, stage_fold, stage_total,
 )
 
 cdef extern from "shmtelemetry.h" nogil:
@@ -207,6 +207,7 @@ cdef inline uint64_t stage_histogram(Core *core, Step *step, uint64_t count, Ser
     if value > series.maximum:
         stage(core, step, count, &series.maximum, bits_of(value))
         count += 1
+    note_maximum(series, value)
     return count
 
 
@@ -235,6 +236,7 @@ cdef inline void apply_observation(unsigned char *base, uint64_t serial, Series 
     SHMTEL_STORE_RELAXED(bucket, count)
     SHMTEL_STORE_RELAXED(classic, raised)
     SHMTEL_STORE_RELAXED(<uint64_t *>&series.value, total)
+    note_maximum(series, value)
     if COMMITS:
         # SYNC POINT: series.
         SHMTEL_STORE_RELEASE(&series.mark, mark + 2)

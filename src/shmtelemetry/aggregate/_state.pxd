@@ -103,7 +103,7 @@ cdef struct Series:              # three cache lines; what an observation needs 
     uint64_t classic             # offset of len(buckets) + 1 counts
     uint32_t metric
     uint32_t kind
-    uint64_t time_ns             # of a gauge's value
+    uint64_t time_ns             # of a gauge's value; of a histogram the maximum of its second, see note_maximum
     uint32_t first_directory[DIRECTORY_STEP]
     uint64_t zeros
     uint64_t negatives
@@ -270,6 +270,18 @@ cdef inline uint64_t folds_capacity(const Slot *slot) noexcept nogil:
 cdef inline uint64_t once(uint64_t twice) noexcept nogil:
     """A count of the header's."""
     return twice & 0xffffffffULL
+
+
+cdef inline void note_maximum(Series *series, double value) noexcept nogil:
+    """Keep the largest value since the keeper last took it, see _seconds.pyx.
+
+    Not in the log, since windows end with a reader. Before the end of the change of the series, so that whoever sees
+    the counts sees this too.
+    """
+    cdef double largest
+    memcpy(&largest, &series.time_ns, 8)
+    if value > largest:
+        SHMTEL_STORE_RELAXED(&series.time_ns, bits_of(value))
 
 
 # ---- memory ----

@@ -65,6 +65,8 @@ def check_header(fd: int, namespace: str) -> int:
 
     Raises StateError for a file that is no state of this version, or is cut short.
     """
+    if (owner := os.fstat(fd).st_uid) != os.geteuid():
+        raise unusable(namespace, f"belongs to user {owner}")
     stored = os.pread(fd, HEADER.itemsize, 0)
     if len(stored) < HEADER.itemsize:
         raise unusable(namespace, f"is too short: {len(stored)} bytes")
@@ -114,13 +116,18 @@ class Blocks:
         self._begins: list[npt.NDArray[np.uint64]] = []
         self._ends: list[npt.NDArray[np.uint64]] = []
 
-    def add(self, offsets: Any, lengths: Any, what: str) -> None:
-        """Raises ValueError unless these bytes have been handed out."""
+    def check(self, offsets: Any, lengths: Any, what: str) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+        """Offsets and lengths as arrays. Raises ValueError unless these bytes have been handed out."""
         begin = np.atleast_1d(np.asarray(offsets, np.uint64))
         inside = (begin % BLOCK == 0) & (begin >= HEADER_SIZE) & (begin <= self._limit)
         length = np.broadcast_to(np.asarray(lengths, np.uint64), begin.shape)
         if not np.all(inside) or np.any(length > self._limit - begin):
             raise ValueError(f"{what} at a place that was never handed out")
+        return begin, length
+
+    def add(self, offsets: Any, lengths: Any, what: str) -> None:
+        """Note what these bytes are for. Raises ValueError unless they have been handed out."""
+        begin, length = self.check(offsets, lengths, what)
         self._begins.append(begin)
         self._ends.append(begin + (length + np.uint64(BLOCK - 1)) // np.uint64(BLOCK) * np.uint64(BLOCK))
 
@@ -215,7 +222,7 @@ def _check_exemplars(
 ) -> None:
     """The exemplars of each series: its table, and the blocks that it names."""
     have = tables > 0
-    blocks.add(tables[have], lengths[have], "a series")
+    blocks.add(tables[have], lengths[have], "a series' exemplars")
     offsets = np.array(
         [
             offset
@@ -225,7 +232,9 @@ def _check_exemplars(
         ],
         np.uint64,
     )
-    Blocks(view).add(offsets, EXEMPLAR.itemsize, "an exemplar")
+    if not len(offsets):
+        return
+    blocks.check(offsets, EXEMPLAR.itemsize, "an exemplar")
     heads = np.array([view.block(int(offset), EXEMPLAR.itemsize) for offset in offsets], f"V{EXEMPLAR.itemsize}")
     kept = heads.view(EXEMPLAR)
     if np.any(kept["length"] > kept["room"]):

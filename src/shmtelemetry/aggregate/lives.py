@@ -12,7 +12,18 @@ import numpy as np
 
 from .overflow import is_overflow
 from .parts import UUID_LENGTH
-from .series import BLOCK, EMPTY_COUNTER, EXEMPLAR, KINDS, PAGE_BUCKETS, RETIRED, SERIES, SERIES_TABLE, field_offset
+from .series import (
+    BLOCK,
+    EMPTY_COUNTER,
+    EXEMPLAR,
+    KINDS,
+    PAGE_BUCKETS,
+    RETIRED,
+    SERIES,
+    SERIES_TABLE,
+    field_offset,
+    first_time,
+)
 
 if TYPE_CHECKING:
     from .state import State
@@ -27,7 +38,9 @@ class Lives:
 
     def __init__(self, state: "State") -> None:
         self._state = state
+        self.gathering = True  # who lives is not known yet: nothing retires
         self._users: Counter[int] = Counter()  # number → how many living producers have the series
+        self._fields: Counter[int] = Counter()  # metric → how many living producers' records have it
         self._abandoned: dict[int, float] = {}  # gauges without users → since when
         self._retired: defaultdict[Key, list[int]] = defaultdict(list)
 
@@ -63,6 +76,20 @@ class Lives:
         if self._users[number] <= 0 and not self._is_retired(number):
             self.retire(number)
 
+    def use_metric(self, metric: int) -> None:
+        """A living producer's records have the metric; which of its series, they tell one by one."""
+        self._fields[metric] += 1
+
+    def leave_metric(self, metric: int) -> None:
+        """A producer whose records had it has ended."""
+        self._fields[metric] -= 1
+
+    def gathered(self) -> None:
+        """All producers that there are have been found."""
+        if self.gathering:
+            self.gathering = False
+            self._abandoned = dict.fromkeys(self._abandoned, time.monotonic())
+
     def _abandon(self, number: int) -> None:
         metric = self._state.metrics[self._state.series[number][0]]
         if self._users[number] <= 0 and metric.kind == "gauge" and not metric.keep:
@@ -70,10 +97,14 @@ class Lives:
 
     def expire(self) -> None:
         """Retire the gauges that nobody has had for gauge_ttl."""
-        before = time.monotonic() - self._state.gauge_ttl
-        while self._abandoned:
+        now = time.monotonic()
+        while self._abandoned and not self.gathering:
             number, since = next(iter(self._abandoned.items()))  # the first that was abandoned
-            if since > before:
+            if since > now - self._state.gauge_ttl:
+                return
+            if self._fields[self._state.series[number][0]] > 0:
+                del self._abandoned[number]
+                self._abandoned[number] = now
                 return
             self.retire(number)
 
@@ -111,6 +142,8 @@ class Lives:
     def _clear(self, number: int) -> None:
         """All that a series has counted. It is not exposed meanwhile, and stays so if a kill interrupts this."""
         entry = self._state.entry(SERIES_TABLE, number)
+        mark = int(entry["mark"])
+        self._set(number, "mark", mark + 1)  # whoever began to copy it while it was exposed must not get a part
         for at in self._pages(entry):
             self._state.write(at, bytes(8 * PAGE_BUCKETS))
         if length := self._state.classic_length(int(entry["metric"])):
@@ -118,13 +151,15 @@ class Lives:
         for at in self._exemplars(entry):
             self._state.mapping.store(at, 0)
             self._state.write(at + LENGTH, bytes(4))  # its room stays
-        for field in ("value", "time_ns", "zeros", "negatives", "infinities", "dropped"):
+        for field in ("value", "zeros", "negatives", "infinities", "dropped"):
             self._set(number, field, 0)
+        self._set(number, "time_ns", first_time(int(entry["kind"])))
         for field, value in (("minimum", np.inf), ("maximum", -np.inf)):
             self._set(number, field, int(np.float64(value).view(np.uint64)))
         if entry["kind"] == KINDS["counter"]:
             self._set(number, "minimum", EMPTY_COUNTER)
         self._set(number, "created_ns", time.time_ns())
+        self._set(number, "mark", mark + 2)
 
     def _pages(self, entry: np.void) -> list[int]:
         packed = int(entry["directory"])

@@ -8,6 +8,7 @@ from .._mapping import Mapping
 from ..errors import StateError
 from ._store import Store
 from .check import check_header, check_tables
+from .seconds import windows_path
 from .series import HEADER, LOG_OFFSET, LOG_SIZE, RESERVE, field_offset
 from .snapshot import Snapshot
 from .view import GrownError, UnrestError, View
@@ -20,7 +21,7 @@ class Published:
     """A state that somebody else writes, or has written. What was learned of it is kept from one look to the next."""
 
     def __init__(self, namespace: str, path: Path) -> None:
-        self._namespace, self._path = namespace, path
+        self._namespace, self._path, self._seconds = namespace, path, windows_path(path)
         self._inode = -1
         self._view: View | None = None
 
@@ -38,7 +39,7 @@ class Published:
                 with contextlib.suppress(GrownError, UnrestError):
                     return self._current(fd).snapshot(distributions)
                 with contextlib.suppress(GrownError, UnrestError):
-                    return _recovered(self._namespace, fd)
+                    return _recovered(self._namespace, fd, self._seconds)
         finally:
             os.close(fd)
         raise StateError(f"the state of namespace {self._namespace} never rests long enough for a copy; try again")
@@ -48,7 +49,7 @@ class Published:
         size, inode = check_header(fd, self._namespace), os.fstat(fd).st_ino
         if self._view is None or inode != self._inode:
             self.close()
-            self._view = View(self._namespace, Mapping(fd, size, RESERVE, False), PATIENCE)
+            self._view = View(self._namespace, Mapping(fd, size, RESERVE, False), PATIENCE, self._seconds)
             self._inode = inode
         else:
             self._view.mapping.grow(size)
@@ -60,7 +61,7 @@ class Published:
             self._view = None
 
 
-def _recovered(namespace: str, fd: int) -> Snapshot:
+def _recovered(namespace: str, fd: int, seconds: Path) -> Snapshot:
     """Where a reader was stopped or killed in the middle of a step: a snapshot of a copy in which that step is done.
 
     Raises UnrestError if the reader went on meanwhile.
@@ -79,7 +80,7 @@ def _recovered(namespace: str, fd: int) -> Snapshot:
     finally:
         os.close(copy)
     try:
-        view = View(namespace, mapping, PATIENCE)
+        view = View(namespace, mapping, PATIENCE, seconds)
         check_tables(view)
         Store(mapping).end_step()
         return view.snapshot()

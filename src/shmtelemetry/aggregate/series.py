@@ -81,6 +81,11 @@ SEALED: Final = 1 << 32  # and the CRC-32 of a state after a clean end
 KINDS: Final = {"counter": 0, "gauge": 1, "histogram": 2, "total": 3}
 
 
+def first_time(kind: int) -> int:
+    """time_ns of a new series: no value of a gauge is older; of a histogram -infinity, no maximum yet."""
+    return int(np.float64(-np.inf).view(np.uint64)) if kind == KINDS["histogram"] else 0
+
+
 class Table:
     """An array that grows by chunks: the header's table holds each chunk's offset, so nothing ever moves."""
 

@@ -1,14 +1,17 @@
 """A consistent copy of the state at one moment: all that exporters, the service and the command line ever see."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..schema import Metric
+
+if TYPE_CHECKING:
+    from .windows import Window
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.uint64]
@@ -112,6 +115,25 @@ class HistogramValue:
 
 
 @dataclass(frozen=True, slots=True)
+class FamilyWindows:
+    """Statistics of the last seconds of those series of one family that gained something within the longest window.
+
+    series: i8 (n,), indexes in family.labels, ascending. lengths: of the windows in seconds, shape (w,). rates: f8
+    (n, w), a counter's gain or a histogram's observations a second. coverages: f8 (n, w), observed ÷ attempted, 0 to 1.
+    Of histograms also maxima: f8 (n, w), and quantiles: f8 (n, w, q) for each of `wanted`. NaN is what is not known.
+    """
+
+    family: Family
+    series: npt.NDArray[np.int64]
+    lengths: tuple[int, ...]
+    rates: Floats
+    coverages: Floats
+    maxima: Floats
+    wanted: tuple[float, ...]
+    quantiles: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class Distributions:
     """The distributions of all n series of a histogram family, in the order of Family.labels, in flat arrays.
 
@@ -142,6 +164,7 @@ class Snapshot:
     producers: Mapping[str, ProducerTotals]
     _histograms: Any = None  # reads one histogram of the copied state: (name, number of the series) → HistogramValue
     _distributions: Callable[[str], Distributions] | None = None  # the same for all series of a metric
+    _windows: Any = None  # windows.Windows
 
     def value(self, name: str, **labels: str) -> float:
         """The value of one counter or gauge. Raises KeyError for an unknown metric or series."""
@@ -157,6 +180,18 @@ class Snapshot:
             raise KeyError(f"{name} is a {family.metric.kind}: use snapshot.value")
         value: HistogramValue = self._histograms(name, at)
         return value
+
+    def window(self, seconds: float) -> "Window":
+        """Rates and distributions of the last completed seconds, 1 to 60 of them. Raises ValueError for others."""
+        if self._windows is None:
+            raise ValueError("this snapshot was made without windows")
+        window: Window = self._windows.window(seconds, self._find)
+        return window
+
+    def windows(self) -> Iterator[FamilyWindows]:
+        """The windows of 1, 10 and 60 s of each family that has series which gained something meanwhile."""
+        if self._windows is not None:
+            yield from self._windows.families(self.families)
 
     def distributions(self, name: str) -> Distributions:
         """Those of all series of a histogram. Raises KeyError for what is none, ValueError if they were not taken."""

@@ -118,6 +118,10 @@ class State(View):
     def put(self, field: str, value: int) -> None:
         self.mapping.store(field_offset(HEADER, field), value)
 
+    @property
+    def uuid(self) -> bytes:
+        return self.block(field_offset(HEADER, "uuid"), 16)
+
     def count(self, field: str) -> None:
         self.put(field, self.get(field) + 1)
 
@@ -231,6 +235,7 @@ class State(View):
         entry = np.zeros((), SERIES)
         entry["minimum"], entry["maximum"] = np.inf, -np.inf
         entry["metric"], entry["kind"] = metric, layout.KINDS[self.metrics[metric].kind]
+        entry["time_ns"] = layout.first_time(int(entry["kind"]))
         entry["created_ns"] = time.time_ns()
         entry["classic"] = self.allocate(8 * length) if (length := self.classic_length(metric)) else 0
         if entry["kind"] == layout.KINDS["counter"]:

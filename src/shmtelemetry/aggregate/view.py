@@ -1,6 +1,7 @@
 """Reading the state, by whoever maps it: definitions, a consistent copy, and the snapshot made of that."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,22 @@ from ._store import copy_slots, copy_state
 from .exemplars import exemplars_of
 from .histogram import distributions as distributions_of
 from .histogram import histogram_value
-from .series import DEFINITION, HEADER, METRICS, NAMES, SERIES, SERIES_TABLE, SLOTS, TWICE, Table, field_offset
+from .seconds import recent
+from .series import (
+    DEFINITION,
+    HEADER,
+    KINDS,
+    METRICS,
+    NAMES,
+    SERIES,
+    SERIES_TABLE,
+    SLOTS,
+    TWICE,
+    Table,
+    field_offset,
+)
 from .snapshot import Distributions, Family, HistogramValue, Labels, Snapshot
+from .windows import Windows
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -55,10 +70,15 @@ class UnrestError(StateError):
 
 
 class View:
-    """What a mapped state says. It only reads, and remembers the definitions, which never change."""
+    """What a mapped state says. It only reads, and remembers the definitions, which never change.
 
-    def __init__(self, namespace: str, mapping: Mapping, patience: float = PATIENCE) -> None:
-        self.namespace, self.mapping, self._patience = namespace, mapping, patience
+    seconds: the file beside it, see seconds.py.
+    """
+
+    def __init__(
+        self, namespace: str, mapping: Mapping, patience: float = PATIENCE, seconds: Path | None = None
+    ) -> None:
+        self.namespace, self.mapping, self._patience, self._seconds = namespace, mapping, patience, seconds
         self.metrics: list[Metric] = []
         self.series: list[tuple[int, tuple[str, ...]]] = []  # number → (number of the metric, label values)
         self._offsets = np.empty(0, np.uint64)  # of each series' structure
@@ -225,11 +245,17 @@ class View:
             number = number_of(name)
             return histogram_value(entries[numbers[number][at]], self.metrics[number], copied)
 
+        # After the copy: a maximum that was taken from the copied series before is in the file.
+        gained = recent(self._seconds, bytes(header["uuid"]))
+        maxima = np.where(entries["kind"] == KINDS["histogram"], entries["time_ns"].view(np.float64), -np.inf)
+        windows = Windows(gained, maxima, numbers, {metric.name: at for at, metric in enumerate(self.metrics)})
+
         def all_of(name: str) -> Distributions:
             return distributions_of(entries[numbers[number_of(name)]], copied)
 
         taken_ns = time.time_ns()
-        return Snapshot(self.namespace, taken_ns, families, producers, histogram, all_of if distributions else None)
+        some = all_of if distributions else None
+        return Snapshot(self.namespace, taken_ns, families, producers, histogram, some, windows)
 
     def _group(self, entries: np.ndarray, retired: int) -> None:
         """Find the exposed series of each metric, unless they are those of the last time."""

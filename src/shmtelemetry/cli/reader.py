@@ -77,6 +77,9 @@ RELOADED: Final = ("max_series", "gauge_ttl", "include", "exclude", "const_label
     help="Keep the series of each producer apart by the label producer, instead of adding them up.",
 )
 @options.setting(
+    "--no-windows", is_flag=True, help="Keep and show no rates, quantiles and maxima of the last 1, 10 and 60 s."
+)
+@options.setting(
     "--log-level",
     "LOG_LEVEL",
     type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
@@ -94,6 +97,7 @@ def command(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     const_label: tuple[tuple[str, str], ...],
+    no_windows: bool,
     log_level: str,
     **reader: Any,
 ) -> None:
@@ -123,6 +127,7 @@ def command(
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
     with options.wrong_use():
         shown = Shown(include, exclude, const_label)
+    reader["windows"] = not (no_windows or once)
     if once:
         _print_once(shown, reader)
     else:

@@ -64,16 +64,16 @@ class Instrumented(Generic[_Application]):
         if expose is not None:
             self.expose(endpoint=expose)
 
-    def expose(self, app: object = None, endpoint: str = "/metrics") -> Self:
+    def expose(self, app: object = None, endpoint: str = "/metrics", *, windows: bool = True) -> Self:
         """Show the metrics of the whole namespace, all workers included, at a path whose requests are not counted.
 
-        app: the application that was instrumented; ValueError for another one.
+        app: the application that was instrumented; ValueError for another one. windows: as Reader has them.
         """
         if app is not None and app is not self._whole and app is not self:
             raise ValueError(f"expose({app!r}): expected the application that was instrumented, {self._whole!r}")
         if not endpoint.startswith("/"):
             raise ValueError(f"endpoint {endpoint!r}: expected a path, which begins with /")
-        self._path, self._scrape = endpoint, Scrape(self._metrics.namespace)
+        self._path, self._scrape = endpoint, Scrape(self._metrics.namespace, windows)
         self._ignored |= {endpoint}
         return self
 

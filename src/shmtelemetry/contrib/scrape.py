@@ -22,11 +22,11 @@ class Scrape:
     """Shows a namespace, every process of it included, in whichever process is asked.
 
     All processes that have started one stand by to read the namespace: one of them does, and another one when it ends.
-    A forked child starts its own.
+    A forked child starts its own. windows: as Reader has them, of the one that reads.
     """
 
-    def __init__(self, namespace: str) -> None:
-        self.namespace = namespace
+    def __init__(self, namespace: str, windows: bool = True) -> None:
+        self.namespace, self._windows = namespace, windows
         self._lock = fork_lock()
         self._reader: Reader | None = None
         self._answers = Answers(self._snapshot)
@@ -47,7 +47,7 @@ class Scrape:
                 self._pid, self._reader, self._answers = os.getpid(), None, Answers(self._snapshot)
                 atexit.register(self.close)
             if self._reader is None and not config.disabled() and usable():
-                self._reader = Reader(self.namespace, standby=True)
+                self._reader = Reader(self.namespace, standby=True, windows=self._windows)
                 self._reader.start()
             return self._reader
 

@@ -9,17 +9,19 @@ import math
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from ..aggregate.snapshot import Exemplar, Family, Labels, Snapshot
 from ..schema import Metric
-from ._text import FamilyLines, compose, go_string
+from ._text import FamilyLines, GridLines, Joined, compose, go_string
+from .windows import Grid, grids
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-_Section = bytes | tuple[FamilyLines, bool, bool]
+_Section = bytes | tuple[FamilyLines, bool, bool] | GridLines
 
 
 def expose(snapshot: Snapshot, openmetrics: bool = False) -> bytes:
@@ -46,6 +48,8 @@ class Exposition:
                 if names is None or not sample_names(family.metric).isdisjoint(names):
                     has_created = family.metric.kind != "gauge" and bool(family.created.any())
                     sections += self._written_of(family, openmetrics).sections(openmetrics, has_created)
+            for grid in shown_grids(snapshot, names):
+                sections += self._kept_of(grid.family).grid_sections(grid)
             return compose([*sections, b"# EOF\n"] if openmetrics else sections)
 
     def write(self, parts: Iterable[Family | bytes], openmetrics: bool = False) -> bytes:
@@ -66,10 +70,14 @@ class Exposition:
         for name in self._written.keys() - names:
             del self._written[name]
 
-    def _written_of(self, family: Family, openmetrics: bool) -> "_Written":
+    def _kept_of(self, family: Family) -> "_Written":
         written = self._written.get(family.metric.name)
         if written is None or not written.stands_for(family):
             written = self._written[family.metric.name] = _written(family)
+        return written
+
+    def _written_of(self, family: Family, openmetrics: bool) -> "_Written":
+        written = self._kept_of(family)
         counts = None if family.counts is None else np.ascontiguousarray(family.counts, np.uint64)
         written.lines.update(family.values, family.created, counts)
         written.show_exemplars(family.exemplars if openmetrics else ())
@@ -94,7 +102,7 @@ def negotiate(accept: str) -> tuple[bool, str]:
     return False, TEXT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Written:
     """What stays the same of one family until a series comes or goes."""
 
@@ -127,12 +135,31 @@ class _Written:
             yield self.text_created_head
             yield self.lines, False, True
 
+    @cached_property
+    def beginnings(self) -> Joined:
+        """Of each series, what the labels of a grid's lines begin with."""
+        texts = _label_texts(self.label_names, self.labels)
+        return Joined([_encode(f"{{{''.join(item + ',' for item in text)}") for text in texts])
+
+    def grid_sections(self, grid: Grid) -> Iterator[_Section]:
+        name, help = _encode(grid.metric.name), _encode(grid.metric.help)
+        pairs = [zip(grid.label_names, column, strict=True) for column in grid.columns]
+        ends = Joined([_encode(",".join(f'{label}="{value}"' for label, value in pair) + "} ") for pair in pairs])
+        yield b"# HELP %b %b\n# TYPE %b gauge\n" % (name, help, name)
+        yield GridLines(name, self.beginnings, grid.series, ends, grid.values, grid.rounded)
+
 
 def sample_names(metric: Metric) -> frozenset[str]:
     """The names under which somebody may ask for a metric: its own, the family's, and its samples'."""
     base = _base_name(metric)
     suffixes = {"counter": ("_total", "_created"), "histogram": ("_bucket", "_count", "_sum", "_created")}
     return frozenset((metric.name, base, *(base + suffix for suffix in suffixes.get(metric.kind, ()))))
+
+
+def shown_grids(snapshot: Snapshot, names: Collection[str] | None) -> Iterator[Grid]:
+    """The windows of these names, or all, but for those whose names metrics have."""
+    taken = frozenset().union(*(sample_names(family.metric) for family in snapshot.families.values()))
+    return (grid for grid in grids(snapshot, taken) if names is None or grid.metric.name in names)
 
 
 def _base_name(metric: Metric) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from ..aggregate.snapshot import Exemplar, Family, Labels, Snapshot
 from ..schema import Metric
 from ._protobuf import FamilyExemplars, Joined, counters, gauges, histograms
-from .prometheus import sample_names
+from .prometheus import sample_names, shown_grids
 
 PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 
@@ -61,14 +61,16 @@ class MetricFamilies:
         names: as in prometheus.Exposition.
         """
         with self._lock:
-            for gone in self._kept.keys() - snapshot.families.keys():
-                del self._kept[gone]
-            return b"".join(
-                part
+            shown = [
+                family
                 for family in snapshot.families.values()
                 if family.labels and (names is None or not sample_names(family.metric).isdisjoint(names))
-                for part in self._parts(snapshot, family)
-            )
+            ]
+            shown += [grid.plain() for grid in shown_grids(snapshot, names)]
+            if names is None:
+                for gone in self._kept.keys() - {family.metric.name for family in shown}:
+                    del self._kept[gone]
+            return b"".join(part for family in shown for part in self._parts(snapshot, family))
 
     def _parts(self, snapshot: Snapshot, family: Family) -> Iterator[bytes]:
         kept = self._kept.get(family.metric.name)

@@ -72,6 +72,7 @@ cdef extern from *:
 
 cdef enum:
     MAX_RINGS = 65536
+    MAX_METRICS = 65536
     BATCH = 4096           # records between two releases
     SCAN = 32              # rings among which new activity is looked for in one turn
     NEAR = 8               # rings between the prefetch of a position and its use
@@ -116,10 +117,18 @@ cdef struct Ring:          # a look at an idle ring needs the first cache line a
     uint32_t clock
     uint32_t local         # whether pid is one of this pid namespace
     uint64_t ending        # whether its producer is dead
+    uint64_t lost          # records that were not written, as far as Flow has them
     uint64_t checked_ns    # when somebody last looked whether it is
     int pid
     uint64_t inode
     char path[224]
+
+
+cdef struct Flow:          # records of one metric that is made of fields
+    uint64_t taken         # by the loop
+    uint64_t lost
+    uint64_t told_taken    # of these, what the keeper knows
+    uint64_t told_lost
 
 
 cdef struct Anchor:        # how a clock's ticks become time
@@ -155,6 +164,10 @@ cdef bint _seems_dead(const Ring *ring) noexcept nogil:
     return lock.l_type == F_UNLCK
 
 
+cdef uint64_t lost_records(const Slot *slot) noexcept nogil:
+    return slot.dropped_full + slot.dropped_timeout + slot.dropped_no_ring + slot.overwritten
+
+
 cdef class Agent:
     """Drains rings into a Store.
 
@@ -188,6 +201,8 @@ cdef class Agent:
     cdef uint64_t drained           # records, in all
     cdef uint64_t rested_ns         # when no series was changed for a moment
     cdef double fullest             # ring of the last turn, as a fraction of its capacity
+    cdef Flow *flows                # by number of the metric
+    cdef uint64_t flowing           # numbers of metrics that are made of fields are below this
     cdef list bounds                # Buckets objects, kept alive
 
     def __cinit__(self, Store store, int keeper_fd, uint64_t longest_ns, Mapping control, size_t bell, size_t asked):
@@ -198,7 +213,8 @@ cdef class Agent:
         self.rings = <Ring *>memory
         self.active = <uint32_t *>calloc(MAX_RINGS, sizeof(uint32_t))
         self.listed = <unsigned char *>calloc(MAX_RINGS, 1)
-        if self.active == NULL or self.listed == NULL:
+        self.flows = <Flow *>calloc(MAX_METRICS, sizeof(Flow))
+        if self.active == NULL or self.listed == NULL or self.flows == NULL:
             raise MemoryError()
         self.store, self.core, self.keeper_fd, self.longest_ns = store, &store.core, keeper_fd, longest_ns
         self.control, self.bell = control, <uint32_t *>(control.base + bell)
@@ -214,6 +230,7 @@ cdef class Agent:
             munmap(self.rings, (MAX_RINGS + 2 * NEAR) * sizeof(Ring))
         free(self.active)
         free(self.listed)
+        free(self.flows)
 
     def calibrate(self):
         """Note what the clocks say now, so that ticks become time without a drift."""
@@ -256,6 +273,7 @@ cdef class Agent:
         if <int64_t>(ring.in_.in_.read_position - ring.in_.position) > 0:
             ring.in_.position = ring.in_.in_.read_position
         shmtel_release(&ring.in_, 0)
+        ring.lost = lost_records(ring.slot)
         ring.mode = SAMPLES if header.flags & layout.FLAG_INSTRUMENTS else DISCARD
         ring.local = local and header.pid < 1 << 31
         ring.active_ns = nanoseconds(CLOCK_MONOTONIC)
@@ -323,9 +341,10 @@ cdef class Agent:
             folds[at].key = cell_check(steps, amount, folds[at].dropped)
         skip_places(&ring.places, ring.catalogue)
 
-    def set_plan(self, uint64_t number, columns, labels, int time_offset, uint64_t time_ns):
+    def set_plan(self, uint64_t number, columns, metrics, labels, int time_offset, uint64_t time_ns):
         """The metrics of a ring of records, see make_plan. time_offset: -1 for none; time_ns: of the field's unit."""
-        self.rings[number].plan = make_plan(columns, labels, time_offset, time_ns)
+        self.rings[number].plan = make_plan(columns, metrics, labels, time_offset, time_ns)
+        self.flowing = max(self.flowing, max(metrics, default=-1) + 1)
         self.rings[number].mode = RECORDS
 
     def wanted_key(self, uint64_t number) -> bytes:
@@ -447,6 +466,7 @@ cdef class Agent:
                 begin_run(self.core, ring.slot, batch.position)
                 outcome = self.apply_records(ring, &batch)
                 end_run(self.core, ring.slot, batch.position)
+                self.count_flow(ring.plan, batch.position - before, 0)
             else:
                 batch.position += batch.count
                 move_position(self.core, ring.slot, batch.position)
@@ -498,6 +518,25 @@ cdef class Agent:
                 return NEED_SPACE
         return DONE
 
+    cdef void count_flow(self, const Plan *plan, uint64_t taken, uint64_t lost) noexcept nogil:
+        cdef uint64_t at
+        for at in range(plan.width):
+            SHMTEL_STORE_RELEASE(&self.flows[plan.metrics[at]].taken, self.flows[plan.metrics[at]].taken + taken)
+            SHMTEL_STORE_RELEASE(&self.flows[plan.metrics[at]].lost, self.flows[plan.metrics[at]].lost + lost)
+
+    def losses(self) -> list[tuple[int, int, int]]:
+        """(metric, records taken, records lost) since the last time, of metrics that are made of fields."""
+        cdef uint64_t at, taken, lost
+        cdef Flow *flow
+        found = []
+        for at in range(self.flowing):
+            flow = &self.flows[at]
+            taken, lost = SHMTEL_LOAD_ACQUIRE(&flow.taken), SHMTEL_LOAD_ACQUIRE(&flow.lost)
+            if taken != flow.told_taken or lost != flow.told_lost:
+                found.append((at, taken - flow.told_taken, lost - flow.told_lost))
+                flow.told_taken, flow.told_lost = taken, lost
+        return found
+
     cdef bint has_definitions(self, Ring *ring) noexcept nogil:
         """Whether the catalogue has more than is known."""
         return ring.mode == SAMPLES and SHMTEL_LOAD_ACQUIRE(&ring.in_.out.catalogue_length) != ring.learned
@@ -520,6 +559,9 @@ cdef class Agent:
         COMPILER_BARRIER()
         SHMTEL_STORE_RELAXED(&slot.claimed_position, claimed)
         end_figures(slot)
+        if ring.plan != NULL and lost_records(slot) != ring.lost:
+            self.count_flow(ring.plan, 0, lost_records(slot) - ring.lost)
+            ring.lost = lost_records(slot)
         if (exemplars != ring.places.seen or ring.places.unseen) and self.fold_exemplars(ring):
             ring.places.seen = exemplars if not self.has_definitions(ring) else ring.places.seen
             ring.places.unseen = False

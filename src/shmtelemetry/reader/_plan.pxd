@@ -13,6 +13,7 @@ cdef enum:
 cdef struct Plan:
     uint64_t width
     Column columns[MAX_WIDTH]
+    uint32_t metrics[MAX_WIDTH]  # their numbers
     uint64_t labels        # count of label fields
     uint32_t label_offset[MAX_LABELS]
     uint32_t label_size[MAX_LABELS]
@@ -71,6 +72,6 @@ cdef inline uint64_t find_group(const Plan *plan, const unsigned char *key) noex
     return plan.groups
 
 
-cdef Plan *make_plan(columns, labels, int time_offset, uint64_t time_ns) except NULL
+cdef Plan *make_plan(columns, metrics, labels, int time_offset, uint64_t time_ns) except NULL
 cdef int add_group(Plan *plan, bytes key, unsigned char *base, offsets, folds) except -1
 cdef void free_plan(Plan *plan) noexcept

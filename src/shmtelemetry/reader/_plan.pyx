@@ -8,8 +8,9 @@ from ..aggregate._kernels cimport Buckets
 from ..aggregate._state cimport Series
 
 
-cdef Plan *make_plan(columns, labels, int time_offset, uint64_t time_ns) except NULL:
-    """columns: (offset, kind, size, role, factor, divisor, Buckets) of each metric; labels: (offset, size) of each."""
+cdef Plan *make_plan(columns, metrics, labels, int time_offset, uint64_t time_ns) except NULL:
+    """columns: (offset, kind, size, role, factor, divisor, Buckets) of each metric; metrics: the number of each;
+    labels: (offset, size) of each."""
     cdef Plan *plan
     cdef uint64_t at
     if len(columns) > MAX_WIDTH or len(labels) > MAX_LABELS or sum(size for _, size in labels) > KEY:
@@ -23,6 +24,7 @@ cdef Plan *make_plan(columns, labels, int time_offset, uint64_t time_ns) except 
         plan.columns[at].offset, plan.columns[at].kind, plan.columns[at].size = offset, ord(kind), size
         plan.columns[at].role, plan.columns[at].factor, plan.columns[at].divisor = role, factor, divisor
         plan.columns[at].bounds = &(<Buckets>buckets).bounds
+        plan.metrics[at] = metrics[at]
     for at, (offset, size) in enumerate(labels):
         plan.label_offset[at], plan.label_size[at] = offset, size
         plan.key_size += <uint64_t>size

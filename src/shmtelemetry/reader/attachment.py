@@ -66,6 +66,8 @@ class Attachment:
         elif self._plan.columns:
             self._plan.install(self._agent, self.number)
             self._plan.restore(slot)
+            for metric in self._plan.metrics:
+                self._state.lives.use_metric(metric)
 
     def resolve(self) -> None:
         """Find places for the series that the ring's next record names."""
@@ -139,6 +141,8 @@ class Attachment:
             raise SegmentError(f"{self.segment.name}: series {number} is retired, of {len(self._series)}")
         if self._series[number] < 0:
             return True
+        if self._state.lives.gathering:  # others may have the series, and are not found yet
+            return False
         until, position = self._retiring
         if begin >= until:
             self._retiring = until, position = end, self._agent.written(self.number)
@@ -205,6 +209,8 @@ class Attachment:
         for number in self._series if self._plan is None else self._plan.used:
             if number >= 0:
                 self._state.lives.leave(number)
+        for metric in () if self._plan is None else self._plan.metrics:
+            self._state.lives.leave_metric(metric)
 
     def release(self) -> None:
         """Say in the segment that no reader has it any more."""
@@ -265,7 +271,7 @@ class RecordPlan:
             raise SegmentError(f"{segment.name}: a schema that cannot be: {error}") from error
         fields = {name: (item, offset) for name, item, offset in schema.fields()}
         self.columns: list[tuple[int, str, int, int, float, float, Buckets]] = []
-        self._metrics: list[int] = []
+        self.metrics: list[int] = []
         self._totals: list[bool] = []
         for name, (metric, factor, divisor) in metrics.items():
             number = state.define(metric)
@@ -275,7 +281,7 @@ class RecordPlan:
             item, offset = fields[name]
             bounds = Buckets(state.metrics[number].buckets)
             self.columns.append((offset, item.kind, item.itemsize, KINDS[role], factor, divisor, bounds))
-            self._metrics.append(number)
+            self.metrics.append(number)
             self._totals.append(role == "total")
         self._labels = [(name, *fields[name]) for name in schema.label_fields]
         times = [name for name, role in schema.roles.items() if role.role == "time"]
@@ -288,7 +294,7 @@ class RecordPlan:
 
     def install(self, agent: Agent, number: int) -> None:
         labels = [(offset, item.itemsize) for _, item, offset in self._labels]
-        agent.set_plan(number, self.columns, labels, self._time_offset, self._time_ns)
+        agent.set_plan(number, self.columns, self.metrics, labels, self._time_offset, self._time_ns)
 
     def restore(self, slot: int) -> None:
         """Nothing but the totals' last values has to survive a reader: their folds say whose they are."""
@@ -305,12 +311,12 @@ class RecordPlan:
         header = self._segment.header
         series = [
             self._state.series_number(metric, self._state.part_of(metric, labels, self._segment.producer, header.uuid))
-            for metric in self._metrics
+            for metric in self.metrics
         ]
         folds = [-1] * len(series)
         for column, total in enumerate(self._totals):
             if total and series[column] >= 0:
-                folds[column] = self._fold(slot, digest(self._metrics[column], key))
+                folds[column] = self._fold(slot, digest(self.metrics[column], key))
                 if folds[column] < 0:  # without a last value of its own it would count everything again
                     series[column] = -1
         offsets = [self._state.place(SERIES_TABLE, at) if at >= 0 else -1 for at in series]

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from .._mapping import Mapping
+from ..aggregate import recorder
+from ..aggregate.seconds import windows_path
 from ..aggregate.series import HEADER, field_offset
-from ..errors import ReaderBusyError
+from ..errors import ReaderBusyError, StateError
 from ..liveness import fork_lock, is_locked, lock, share
 from ..segment import DIRECTORY
 
@@ -74,6 +76,7 @@ class Control:
     def _lock_now(self, namespace: str) -> Mapping | None:
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
+            check_owner(fd, self.path)
             if not lock(fd, LOCK_READER):
                 raise ReaderBusyError(f"namespace {namespace}", _shown_pid(fd))
             self._inode = os.fstat(fd).st_ino
@@ -119,6 +122,7 @@ def ask(namespace: str, timeout: float) -> bool | None:
     except FileNotFoundError:
         return None
     try:
+        check_owner(fd, control_path(namespace))
         if not is_locked(fd, LOCK_READER) or os.fstat(fd).st_size < SIZE:
             return None
         mapping = Mapping(fd, SIZE)
@@ -170,10 +174,17 @@ class Membership:
             try:
                 last = lock(fd, LOCK_MEMBERS) and lock(fd, LOCK_READER)
                 if last:
+                    recorder.remove(windows_path(self._state))
                     os.unlink(self._state)
                 return last
             finally:
                 os.close(fd)
+
+
+def check_owner(fd: int, path: str) -> None:
+    """Raises StateError for another user's file: whoever owns it can cut it short under us."""
+    if (owner := os.fstat(fd).st_uid) != os.geteuid():
+        raise StateError(f"{path} belongs to user {owner}, not to {os.geteuid()}: have it removed")
 
 
 def _shown_pid(fd: int) -> int:

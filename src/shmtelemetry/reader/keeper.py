@@ -49,6 +49,7 @@ class Keeper:
         """One round: new segments, and what rings wait for."""
         for name in self._discovery.new_names():
             self._adopt(name)
+        self._state.lives.gathered()
         wanted = self._agent.wanted
         if wanted != self._served and all(self._serve_all()):
             self._served = wanted

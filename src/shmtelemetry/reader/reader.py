@@ -56,8 +56,9 @@ class Reader:
     processes that share it removes it, if that one's is ephemeral when it closes. interval: longest sleep between turns
     in seconds, by default 1 ms with traffic and 4 ms without. max_series, gauge_ttl: see `bound`. label_producer:
     whether each series carries its producer's name in the label `producer`, instead of one for all producers; None goes
-    on as the state began, a new one for all. reset_state: begin from zero; the state that there is, good or bad, is
-    kept aside under another name.
+    on as the state began, a new one for all. windows: whether to keep what Snapshot.window needs: what each series
+    gained in each of the last 60 seconds, in at most 64 MiB of shared memory. reset_state: begin from zero; the state
+    that there is, good or bad, is kept aside under another name.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Reader:
         max_series: int = MAX_SERIES,
         gauge_ttl: float = GAUGE_TTL,
         label_producer: bool | None = None,
+        windows: bool = True,
         reset_state: bool = False,
     ) -> None:
         self.namespace, self.ephemeral, self.standby = check_name("namespace", namespace), ephemeral, standby
@@ -77,13 +79,14 @@ class Reader:
             raise ValueError(f"interval {interval!r}: expected more than 0 and less than 1 second")
         if reset_state and standby:
             raise ValueError("reset_state and standby: a reader that may wait for the role cannot reset its state")
-        self._settings = interval or LONGEST_SLEEP, *_bounds(max_series, gauge_ttl), label_producer
+        self._settings = interval or LONGEST_SLEEP, *_bounds(max_series, gauge_ttl), label_producer, windows
         self._path = state_path(DIRECTORY, namespace, os.geteuid())
         self._pid, self._closed = os.getpid(), False
         self._drained = 0
         self._published: Published | None = None
         self._membership: Membership | None = None
         self._watcher: threading.Thread | None = None
+        self._holder = 0  # pid of the process that has the role; 0 where it is not known
         self._lock = threading.RLock()  # of what changes when the role is taken
         self._role = None if standby else Role(namespace, *self._settings, reset_state=reset_state)
 
@@ -96,7 +99,7 @@ class Reader:
         """
         bounds = _bounds(max_series, gauge_ttl)
         with self._lock:
-            self._settings = self._settings[0], *bounds, self._settings[3]
+            self._settings = self._settings[0], *bounds, *self._settings[3:]
             if self._role is not None:
                 self._role.bound(*bounds)
 
@@ -187,14 +190,16 @@ class Reader:
     def _watch(self) -> None:
         """Take the role when its holder ends."""
         role = None
+        said = ""
         while role is None:
             if self._waited_for_holder():
                 return
             try:
                 role = self._take()
-            except (ShmtelError, OSError) as error:
-                logger.warning("namespace %s cannot be read: %s", self.namespace, error)
-                return
+            except (ShmtelError, OSError) as error:  # such as no memory now: tried again every WATCH seconds
+                if str(error) != said:
+                    logger.warning("namespace %s cannot be read: %s", self.namespace, error)
+                said, self._holder = str(error), 0
         role.start()
 
     def _waited_for_holder(self) -> bool:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from ..aggregate._kernels import Buckets
 from ..aggregate.aside import keep_aside
+from ..aggregate.recorder import Recorder, remove
+from ..aggregate.seconds import windows_path
 from ..aggregate.series import SERIES_TABLE
 from ..aggregate.snapshot import Snapshot
 from ..aggregate.state import GAUGE_TTL, MAX_SERIES, State, make_state, state_path
@@ -37,9 +39,9 @@ PATIENCE = 0.05  # seconds for which others who ask are served, as long as they 
 class Role:
     """The namespace's lock, its state, and the loop that drains into it.
 
-    interval: longest sleep in seconds. max_series, gauge_ttl, label_producer: as State has them. reset_state: begin
-    from zero; what there was is kept aside. Raises ReaderBusyError naming the process that has the lock, StateError for
-    a state that cannot be used.
+    interval: longest sleep in seconds. max_series, gauge_ttl, label_producer: as State has them. windows: whether to
+    keep what series gained in each of the last seconds. reset_state: begin from zero; what there was is kept aside.
+    Raises ReaderBusyError naming the process that has the lock, StateError for a state that cannot be used.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Role:
         max_series: int = MAX_SERIES,
         gauge_ttl: float = GAUGE_TTL,
         label_producer: bool | None = None,
+        windows: bool = True,
         reset_state: bool = False,
     ) -> None:
         self._control = Control(namespace)
@@ -59,7 +62,7 @@ class Role:
             make_state(path)
             self._control.hold(path, namespace)
             self._state = State(namespace, path, max_series, gauge_ttl, label_producer)
-            self._open(namespace, interval)
+            self._open(namespace, interval, windows)
         except BaseException:
             self._control.close()
             raise
@@ -71,14 +74,17 @@ class Role:
                 self._control.hold(path, namespace)
             logger.warning("the state of namespace %s is kept aside as %s", namespace, keep_aside(path))
 
-    def _open(self, namespace: str, interval: float) -> None:
+    def _open(self, namespace: str, interval: float, windows: bool) -> None:
         self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._agent = Agent(self._state.store, self._eventfd, int(interval * 1e9), self._control.mapping, BELL, ASKED)
         lag = self._state.place(SERIES_TABLE, self._state.lag)
         self._agent.set_lag(lag, Buckets(self._state.metrics[0].buckets))
         self._keeper = Keeper(namespace, self._state, self._agent)
-        self._view, self._view_lock = View(namespace, self._state.mapping), threading.Lock()
-        self._keeping = threading.Lock()
+        seconds = windows_path(self._state.path)
+        remove(seconds)  # those of a reader that was killed
+        self._recorder = Recorder(seconds, self._state.store, self._state.uuid) if windows else None
+        self._view, self._view_lock = View(namespace, self._state.mapping, seconds=seconds), threading.Lock()
+        self._keeping, self._starting = threading.Lock(), threading.Lock()
         self._threads: list[threading.Thread] = []
         self._stopping = False
         self._wakeful = select.poll()  # select.select refuses descriptors from 1024 on
@@ -105,12 +111,16 @@ class Role:
             while self._keeper.serve():
                 drained += self._agent.poll()
             self._agent.look()
+            self._take_second()
             return int(drained)
 
     def start(self) -> None:
         """Run the loop in threads of their own until `stop`."""
-        if self._threads:
-            return
+        with self._starting:  # two loops would write one state
+            if not self._threads:
+                self._start()
+
+    def _start(self) -> None:
         self._stopping = False
         self._agent.resume()
         self._threads = [
@@ -131,6 +141,7 @@ class Role:
                     if time.monotonic() - checked >= KEEPER_PERIOD:
                         self._keeper.check(CHECKS, QUIET_CHECKS)
                         checked = time.monotonic()
+                self._take_second()
                 now = time.monotonic()
                 if now - calibrated >= 1.0:
                     self._agent.calibrate()
@@ -138,15 +149,20 @@ class Role:
             except Exception:
                 logger.exception("the reader goes on after an error")
                 time.sleep(KEEPER_PERIOD)
-            self._wakeful.poll(KEEPER_PERIOD * 1000)
+            if not self._control.is_asked:
+                self._wakeful.poll(1000 * min(KEEPER_PERIOD, self._recorder.due if self._recorder else KEEPER_PERIOD))
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._eventfd)
+
+    def _take_second(self) -> None:
+        if self._recorder is not None and not self._recorder.due:
+            self._recorder.take(self._agent.losses())
 
     def _serve(self) -> None:
         """Take what others wait for."""
         began = time.monotonic_ns()
-        self.catch_up(PATIENCE)
-        self._control.serve(began)  # also if something holds it up: who asked has waited for as long as it would
+        if self.catch_up(PATIENCE):
+            self._control.serve(began)
 
     def stop(self) -> None:
         """End the loop; what is published is taken first."""
@@ -233,6 +249,8 @@ class Role:
         finally:
             with self._keeping, self._view_lock:
                 self._keeper.release()
+                if self._recorder is not None:
+                    self._recorder.close()
                 if remove:
                     self._state.unlink()
                 self._drained = self.records

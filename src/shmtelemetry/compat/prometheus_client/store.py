@@ -118,7 +118,8 @@ class Store:
     def _made_reader(self) -> Reader:
         if not self._private:
             return Reader(self.namespace, standby=True)
-        return Reader(self.namespace, standby=True, ephemeral=True, gauge_ttl=0.0)  # a live gauge goes with its process
+        # A live gauge goes with its process; nobody else looks, and this face shows no windows.
+        return Reader(self.namespace, standby=True, ephemeral=True, gauge_ttl=0.0, windows=False)
 
     def snapshot(self) -> Snapshot | None:
         """Everything that was emitted before the call, in any process; None if there is nothing to show."""
