@@ -3,6 +3,7 @@
 import atexit
 import os
 import threading
+import time
 from collections import Counter
 from functools import cache
 from multiprocessing import parent_process, util
@@ -22,6 +23,7 @@ from .tree import is_root, root_lives, sweep, tree_namespace
 PRODUCER = "app"
 PATIENCE = 1.0  # seconds for what was emitted before a look; what is read back is relied on, also on a busy machine
 FULL = 4 * 1024 * 1024  # bytes of a catalogue after which new metrics get another producer
+FRESH = 0.1  # seconds for which what others have defined is not read again: it takes 5 ms, and modules define many
 LATE = -100  # priority of multiprocessing's finalizers: after those of applications
 
 
@@ -38,6 +40,8 @@ class Store:
         self._pid = 0  # of the process that stands by
         self._busy = threading.RLock()  # while a reader is made or closed
         self._last: Snapshot | None = None  # the one at the exit, for those who look after it
+        self._metrics: list[Metric] = []  # of others
+        self._metrics_until = 0.0
         self._lent: Counter[Telemetry] = Counter()  # how many metrics each producer serves, the newest last
         self._newest: Telemetry | None = None
         if self._begin():
@@ -95,14 +99,18 @@ class Store:
         """Those that others have defined under names of their choice, without a wait for anything newer."""
         if self.private or self._newest is None or self._last is not None:
             return []
-        try:
-            return [family.metric for family in read_state(self.namespace).families.values()]
-        except (ShmtelError, OSError):
-            return []  # nothing was read yet
+        if time.monotonic() >= self._metrics_until:
+            try:
+                self._metrics = [family.metric for family in read_state(self.namespace).families.values()]
+            except (ShmtelError, OSError):
+                self._metrics = []  # nothing was read yet
+            self._metrics_until = time.monotonic() + FRESH
+        return self._metrics
 
     def _forked(self) -> None:
         """In a forked child. It stands by from its first emit or look on, so that a fork alone costs nothing."""
         self._reader, self._last, self._busy = None, None, threading.RLock()
+        self._metrics_until = 0.0
         count_fork()
 
     def stand_by(self) -> None:
