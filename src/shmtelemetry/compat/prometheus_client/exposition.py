@@ -27,6 +27,7 @@ from prometheus_client.exposition import (
 )
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import REGISTRY as THEIRS
 from prometheus_client.registry import Collector
 
 from ...aggregate.snapshot import Family
@@ -187,7 +188,7 @@ def _signed_as(function: Callable[..., Any]) -> Callable[[F], F]:
     """Show prometheus_client's signature, which differs by version, with this package's registry."""
     shown = signature(function)
     registry = shown.parameters["registry"]
-    if registry.default is original.REGISTRY:
+    if registry.default is THEIRS:
         registry = registry.replace(default=REGISTRY)
     shown = shown.replace(parameters=list({**shown.parameters, "registry": registry}.values()))
 
