@@ -289,7 +289,7 @@ def test_no_observation_is_missed_or_counted_twice_while_seconds_are_taken(names
             handles = [telemetry.histogram("h", labels=("k",)).labels(key) for key in range(3)]
             while not asked():
                 for step in range(3000):
-                    value = 1.0 + (count * 7919 % 1_000_003) * 1e-3
+                    value = 2.0 if step % 3 == 0 else 1.0 + (count * 7919 % 1_000_003) * 1e-3
                     count += handles[step % 3].observe(value)
                     largest = max(largest, value)
         return count, largest
@@ -297,7 +297,10 @@ def test_no_observation_is_missed_or_counted_twice_while_seconds_are_taken(names
     with Reader(namespace, ephemeral=True) as running:
         running.start()
         with talker(emit) as producer:
-            wait_until(lambda: running.snapshot().window(60).seconds > 3, "three seconds under load")
+            while (window := running.snapshot().window(60)).seconds < 3:
+                for length in (1, 60) if window.seconds else ():
+                    one = running.snapshot().window(length).histogram("h", k="0")
+                    assert one.sum == 2.0 * one.count  # each second is one moment's
             count, largest = producer.finish()
         assert running.settle()
         totals = [running.snapshot().histogram("h", k=str(key)) for key in range(3)]

@@ -254,6 +254,19 @@ def test_a_header_of_a_size_that_nobody_has_memory_for_is_refused(namespace: str
         path.unlink()
 
 
+def test_rows_that_are_out_of_order_or_point_elsewhere_are_refused(namespace: str) -> None:
+    path, stored, state = written(namespace)
+    newest = np.frombuffer(stored[: HEADER.itemsize], HEADER)[0]["seconds"][-1]
+    begin, end = int(newest["offset"]), int(newest["offset"]) + int(newest["rows"]) * ROW.itemsize
+    assert newest["rows"] >= 2
+    for field, value in (("end", 2**31), ("end", 2**32 - 1), ("series", 2**32 - 1)):
+        rows = np.frombuffer(stored[begin:end], ROW).copy()
+        rows[0][field] = value
+        path.write_bytes(stored[:begin] + rows.tobytes() + stored[end:])
+        assert recent(path, state).seconds == ()
+        path.unlink()
+
+
 def test_a_reader_that_was_killed_while_it_took_a_second_leaves_the_others(namespace: str) -> None:
     path, stored, state = written(namespace)
     header = np.frombuffer(stored[: HEADER.itemsize], HEADER).copy()
