@@ -1,3 +1,4 @@
+# cython: embedsignature.format=clinic
 """The hot path of the metrics that stand in for prometheus_client's.
 
 A core comes first among the bases of its metric, before prometheus_client's own class. Its methods push one SAMPLE.

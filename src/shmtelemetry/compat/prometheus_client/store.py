@@ -5,11 +5,14 @@ import os
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from multiprocessing import parent_process, util
 
+import numpy as np
+
 from ... import config
-from ...aggregate.snapshot import Snapshot
+from ...aggregate.snapshot import Family, Snapshot
 from ...errors import ShmtelError
 from ...liveness import fork_lock
 from ...producer import warn_once
@@ -22,6 +25,8 @@ from .tree import is_root, root_lives, sweep, tree_namespace
 
 PRODUCER = "app"
 PATIENCE = 1.0  # seconds for what was emitted before a look; what is read back is relied on, also on a busy machine
+BRIEF = 0.05  # the same, while the process that drains is known to stand still: what is shown is what it had drained
+DROPPED = "shmtel_dropped_records_total"
 FULL = 4 * 1024 * 1024  # bytes of a catalogue after which new metrics get another producer
 FRESH = 0.1  # seconds for which what others have defined is not read again: it takes 5 ms, and modules define many
 LATE = -100  # priority of multiprocessing's finalizers: after those of applications
@@ -44,6 +49,8 @@ class Store:
         self._metrics_until = 0.0
         self._lent: Counter[Telemetry] = Counter()  # how many metrics each producer serves, the newest last
         self._newest: Telemetry | None = None
+        self._patience = PATIENCE
+        self.lost: Family | None = None  # records that were dropped, by producer and reason, in the last look
         if self._begin():
             os.register_at_fork(after_in_child=self._forked)
             atexit.register(self.close)
@@ -109,7 +116,7 @@ class Store:
 
     def _forked(self) -> None:
         """In a forked child. It stands by from its first emit or look on, so that a fork alone costs nothing."""
-        self._reader, self._last, self._busy = None, None, threading.RLock()
+        self._reader, self._last, self._busy, self._patience = None, None, threading.RLock(), PATIENCE
         self._metrics_until = 0.0
         count_fork()
 
@@ -155,12 +162,22 @@ class Store:
         if self._reader is None:
             self._reader = self._made_reader()
         try:
-            self._reader.catch_up(PATIENCE)
-            return self._reader.snapshot(distributions=False)
+            self._patience = PATIENCE if self._reader.catch_up(self._patience) else BRIEF
+            return self._noted(self._reader.snapshot(distributions=False))
         finally:
             if not self.private and self._reader.holds:  # the namespace belongs to the operator's reader
                 self._reader.close()
                 self._reader = None
+
+    def _noted(self, snapshot: Snapshot) -> Snapshot:
+        """The same, once what was lost is told to the log and kept for an exposition."""
+        family = snapshot.families[DROPPED]
+        lost = np.flatnonzero(family.values)
+        labels = tuple(family.labels[row] for row in lost)
+        self.lost = replace(family, labels=labels, values=family.values[lost], created=family.created[lost])
+        if labels:
+            warn_once(DROPPED, "observations were dropped, because rings were full: see " + DROPPED)
+        return snapshot
 
     def close(self) -> None:
         """At the exit: leave nothing in /dev/shm that nobody needs."""
