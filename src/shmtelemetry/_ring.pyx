@@ -23,7 +23,7 @@ from . import layout
 from ._clock cimport nanoseconds
 from ._fields cimport Field
 from ._mapping cimport Mapping
-from .accounting import Stats, has_consumer, no_stats, nobody_needs, segment_stats, total, with_no_ring
+from .accounting import Stats, has_consumer, has_reader, no_stats, nobody_needs, segment_stats, total, with_no_ring
 from .errors import SegmentError
 from .producer import DEFAULT_CAPACITY, Setup, check_options, close_at_exit, warn_once
 from .schema import Schema
@@ -289,7 +289,7 @@ cdef class Producer:
         """Find out what a full ring may be due to."""
         if not segment.linked:
             self._replace_unlinked(segment)
-        elif not has_consumer(segment):
+        elif not has_consumer(segment) and not has_reader(self.setup.namespace):  # which may come to it any moment
             warn_once("no reader", f"producer {self.setup.name}: its ring is full and nobody reads it; "
                       f"start one: shmtel reader --namespace {self.setup.namespace}")
         return 0

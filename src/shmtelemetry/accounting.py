@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from . import layout
 from .liveness import is_locked
-from .segment import DIRECTORY, Segment
+from .segment import DIRECTORY, Segment, reader_file
 
 _WORD = 2**64 - 1  # positions wrap
 
@@ -68,12 +68,21 @@ def segment_stats(segment: Segment) -> Stats:
 
 def has_consumer(segment: Segment) -> bool:
     """Whether a living process consumes the segment: a pid that a killed reader left in it says nothing."""
+    return _is_locked(segment.name, layout.LOCK_CONSUMER)
+
+
+def has_reader(namespace: str) -> bool:
+    """Whether a living process of this user reads the namespace; it may not have come to every segment yet."""
+    return _is_locked(reader_file(namespace), layout.LOCK_READER)
+
+
+def _is_locked(name: str, byte: int) -> bool:
     try:
-        fd = os.open(os.path.join(DIRECTORY, segment.name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(os.path.join(DIRECTORY, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        return is_locked(fd, layout.LOCK_CONSUMER)
+        return is_locked(fd, byte)
     finally:
         os.close(fd)
 

@@ -81,6 +81,7 @@ ROLE_READER: Final = 2
 # bytes of the file that locks stand for: the producer's life, and who consumes
 LOCK_PRODUCER: Final = 0
 LOCK_CONSUMER: Final = 1
+LOCK_READER: Final = 0  # of the file reader_file() and of the state
 
 # catalogue
 CATALOGUE_RECORD: Final = struct.Struct("=HHI")

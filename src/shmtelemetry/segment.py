@@ -26,6 +26,11 @@ DIRECTORY = "/dev/shm"  # where glibc's shm_open, and so SharedMemory, looks
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
+def reader_file(namespace: str) -> str:
+    """Name of the file that the reader of a namespace and of this user holds locked."""
+    return f"shmtel.{namespace}.@reader.{os.geteuid()}"
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """The header of a segment, as layout.HEADER_FIELDS names it."""

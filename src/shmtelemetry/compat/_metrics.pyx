@@ -1,3 +1,4 @@
+# cython: embedsignature.format=clinic
 """The hot path of the metrics that stand in for prometheus_client's.
 
 A core comes first among the bases of its metric, before prometheus_client's own class. Its methods push one SAMPLE.
@@ -88,6 +89,11 @@ cdef class Value:
         """The series has been removed: nothing that is done to it shows any more."""
         self.released = True
         self.bind(None)
+
+    def reopen(self):
+        """Go on where `values` has the series now."""
+        if not self.released:
+            self.bind(self.values.handle(self.labels))
 
     cdef bint ready(self) except -1:
         """Whether there is somewhere to write to; the first emit of a forked child begins there."""
@@ -212,6 +218,11 @@ cdef class GaugeValue(Value):
             self.bind(self.values.step(self.labels, adding))
             self.born = generation
         return 0
+
+    def reopen(self):
+        if self.born == generation and not self.released:
+            self.bind(self.values.step(self.labels, False))
+            self.emit(self.number)
 
     def set(self, value, timestamp=None):
         cdef double number = value

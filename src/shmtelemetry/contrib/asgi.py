@@ -97,8 +97,12 @@ class Middleware(Instrumented[Application]):
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def note_end(message: Message) -> None:
-            if self._scrape is not None and message["type"] in LIFESPAN_ENDS:
-                self._scrape.close()
+            if message["type"] in LIFESPAN_ENDS:
+                self._metrics.close()
+                if self._scrape is not None:  # after that, so that it takes what there was
+                    self._scrape.close()
+                self._loop = None
+                self._measured.clear()
             await send(message)
 
         await self._app(scope, receive, note_end if scope["type"] == "lifespan" else send)

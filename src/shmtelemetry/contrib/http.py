@@ -56,7 +56,7 @@ class HttpMetrics:
         self._lock = fork_lock()  # a child finds everything whole, or nothing
         self._retry_at = 0.0
         self._families: _Families | None = None
-        self._telemetry = telemetry
+        self._telemetry, self._is_own = telemetry, False
         if telemetry is not None:
             self.namespace = telemetry.namespace
             self._define(telemetry)
@@ -118,7 +118,19 @@ class HttpMetrics:
     def _opened(self) -> Telemetry:
         if self._telemetry is None:
             self._telemetry = Telemetry(PRODUCER, namespace=self.namespace)
+            self._is_own = True
         return self._telemetry
+
+    def close(self) -> None:
+        """End the telemetry that was opened here, which leaves nothing of it once it is read; a request opens another.
+
+        For servers that end by a signal, when no exit handlers run.
+        """
+        with self._lock:
+            if self._is_own and self._telemetry is not None:
+                self._telemetry.close()
+                self._telemetry, self._families, self._is_own = None, None, False
+                self._emits.clear()
 
     def _define(self, telemetry: Telemetry) -> _Families:
         self._families = (

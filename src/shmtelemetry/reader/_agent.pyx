@@ -347,12 +347,20 @@ cdef class Agent:
         self.flowing = max(self.flowing, max(metrics, default=-1) + 1)
         self.rings[number].mode = RECORDS
 
-    def wanted_key(self, uint64_t number) -> bytes:
-        """The label fields of the record that a ring of records waits with."""
+    def wanted_keys(self, uint64_t number) -> list[bytes]:
+        """The label fields that are new in the next records of a ring of records, those of the first before the others.
+
+        Many at once, or each would cost a hand-over of the ring.
+        """
         cdef Ring *ring = &self.rings[number]
         cdef unsigned char key[KEY]
-        gather(ring.plan, shmtel_record(&ring.in_, ring.in_.position), key)
-        return (<const char *>key)[:ring.plan.key_size]
+        cdef uint64_t available = shmtel_drain(&ring.in_), at
+        wanted = {}
+        for at in range(min(available, BATCH)):
+            gather(ring.plan, shmtel_record(&ring.in_, ring.in_.position + at), key)
+            if find_group(ring.plan, key) == ring.plan.groups:
+                wanted[(<const char *>key)[:ring.plan.key_size]] = None
+        return list(wanted)
 
     def add_group(self, uint64_t number, bytes key, offsets, folds):
         """The series of one set of label values, see _plan.pyx."""

@@ -70,9 +70,10 @@ class Attachment:
                 self._state.lives.use_metric(metric)
 
     def resolve(self) -> None:
-        """Find places for the series that the ring's next record names."""
+        """Find places for the series that the ring's next records name."""
         if self._plan is not None:
-            self._plan.add_group(self._agent, self.number, self.slot, self._agent.wanted_key(self.number))
+            for key in self._agent.wanted_keys(self.number):
+                self._plan.add_group(self._agent, self.number, self.slot, key)
         self.learn()
 
     def learn(self) -> None:

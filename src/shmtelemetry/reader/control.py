@@ -17,8 +17,9 @@ from ..aggregate import recorder
 from ..aggregate.seconds import windows_path
 from ..aggregate.series import HEADER, field_offset
 from ..errors import ReaderBusyError, StateError
+from ..layout import LOCK_READER
 from ..liveness import fork_lock, is_locked, lock, share
-from ..segment import DIRECTORY
+from ..segment import DIRECTORY, reader_file
 
 SHOWN: Final = 20  # bytes of the pid
 ASKED: Final = 64
@@ -26,14 +27,13 @@ SERVED: Final = 128
 BELL: Final = 192
 SIZE: Final = 256
 
-LOCK_READER: Final = 0  # bytes of the files that locks stand for
-LOCK_MEMBERS: Final = 1
+LOCK_MEMBERS: Final = 1  # byte of the state
 
 NAP: Final = 0.0001  # seconds between two looks whether the reader has served us
 
 
 def control_path(namespace: str) -> str:
-    return os.path.join(DIRECTORY, f"shmtel.{namespace}.@reader.{os.geteuid()}")
+    return os.path.join(DIRECTORY, reader_file(namespace))
 
 
 class Control:

@@ -67,3 +67,38 @@ assert read("seen") == 1
 """
     )
     run_python(script)
+
+
+def test_two_uses_that_begin_at_the_same_moment_become_the_one_that_was_first() -> None:
+    script = (
+        FAMILY
+        + """
+from multiprocessing import get_context
+from shmtelemetry.compat.prometheus_client.store import store
+fork = get_context("fork")
+both, depth = fork.Barrier(2), Gauge("depth", "x")
+def work(first, again, expected, before):
+    look = store().snapshot
+    def looks_together():
+        found = look()
+        both.wait(10)
+        return found
+    store().snapshot = looks_together
+    first()
+    store().snapshot = look
+    both.wait(10)
+    generate_latest(), generate_latest()
+    both.wait(10)
+    if before: both.wait(10)
+    again()
+    assert read("depth") in expected, read("depth")
+    if not before: both.wait(10)
+    both.wait(10)
+works = [fork.Process(target=work, args=(lambda: depth.set(5), lambda: depth.set(50), (50, 52), False)),
+         fork.Process(target=work, args=(lambda: depth.inc(2), lambda: depth.inc(3), (5, 55), True))]
+for each in works: each.start()
+for each in works: each.join()
+assert [each.exitcode for each in works] == [0, 0]
+"""
+    )
+    run_python(script)

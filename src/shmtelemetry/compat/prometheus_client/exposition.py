@@ -2,10 +2,12 @@
 writes them."""
 
 import gzip
+from asyncio import get_running_loop, to_thread
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
+from inspect import signature
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlparse
 
 from prometheus_client import exposition as original
@@ -13,6 +15,7 @@ from prometheus_client.exposition import (
     CONTENT_TYPE_LATEST,
     CONTENT_TYPE_PLAIN_0_0_4,
     CONTENT_TYPE_PLAIN_1_0_0,
+    ThreadingWSGIServer,
     basic_auth_handler,
     default_handler,
     delete_from_gateway,
@@ -24,16 +27,19 @@ from prometheus_client.exposition import (
 )
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import REGISTRY as THEIRS
 from prometheus_client.registry import Collector
 
 from ...aggregate.snapshot import Family
 from .registry import REGISTRY, CollectorRegistry
+from .store import store
 
 __all__ = [
     "CONTENT_TYPE_LATEST",
     "CONTENT_TYPE_PLAIN_0_0_4",
     "CONTENT_TYPE_PLAIN_1_0_0",
     "MetricsHandler",
+    "ThreadingWSGIServer",
     "basic_auth_handler",
     "default_handler",
     "delete_from_gateway",
@@ -54,6 +60,8 @@ __all__ = [
 PLAIN_NAMES = (openmetrics.UNDERSCORES, openmetrics.ALLOWUTF8)  # escapings that leave ordinary names as they are
 App = Callable[..., Any]
 Encoder = Callable[[Any], bytes]
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def generate_latest(registry: Any = REGISTRY, escaping: str = openmetrics.UNDERSCORES) -> bytes:
@@ -86,6 +94,8 @@ def _written(registry: Any, is_openmetrics: bool, escaping: str, encoder: Encode
             parts.extend(families)  # type: ignore[arg-type]  # which groupby's key tells
         else:
             parts.append(encoder(_Families(list(families))).removesuffix(b"# EOF\n"))  # type: ignore[arg-type]
+    if any(isinstance(part, Family) for part in parts) and (lost := store().lost) is not None and lost.labels:
+        parts.append(lost)  # else nobody would know that histograms are incomplete
     return registry.exposition.write(parts, is_openmetrics)
 
 
@@ -139,13 +149,24 @@ def make_asgi_app(registry: Any = REGISTRY, disable_compression: bool = False) -
             return b",".join(value for name, value in scope["headers"] if name.lower() == wanted).decode("latin-1")
 
         query = scope.get("query_string", b"").decode("latin-1")
-        headers, body = _response(registry, header(b"accept"), header(b"accept-encoding"), query, disable_compression)
+        headers, body = await _aside(
+            _response, registry, header(b"accept"), header(b"accept-encoding"), query, disable_compression
+        )
         if (await receive()).get("type") == "http.request":
             encoded = [(name.encode(), value.encode()) for name, value in headers]
             await send({"type": "http.response.start", "status": 200, "headers": encoded})
             await send({"type": "http.response.body", "body": body})
 
     return metrics_app
+
+
+async def _aside(function: Callable[..., T], *arguments: Any) -> T:
+    """The result of a function that may wait for another process: in a thread, so that asyncio's loop goes on."""
+    try:
+        get_running_loop()
+    except RuntimeError:  # another kind of loop, which knows no such threads
+        return function(*arguments)
+    return await to_thread(function, *arguments)
 
 
 class MetricsHandler(original.MetricsHandler):
@@ -163,9 +184,27 @@ class MetricsHandler(original.MetricsHandler):
         self.wfile.write(body)
 
 
-def start_wsgi_server(port: int, addr: str = "0.0.0.0", registry: Any = REGISTRY, **tls: Any) -> tuple[Any, Any]:
+def _signed_as(function: Callable[..., Any]) -> Callable[[F], F]:
+    """Show prometheus_client's signature, which differs by version, with this package's registry."""
+    shown = signature(function)
+    registry = shown.parameters["registry"]
+    if registry.default is THEIRS:
+        registry = registry.replace(default=REGISTRY)
+    shown = shown.replace(parameters=list({**shown.parameters, "registry": registry}.values()))
+
+    def sign(ours: F) -> F:
+        ours.__signature__ = shown  # type: ignore[attr-defined]
+        return ours
+
+    return sign
+
+
+@_signed_as(original.start_wsgi_server)
+def start_wsgi_server(
+    port: int, addr: str = "0.0.0.0", registry: Any = REGISTRY, *tls: Any, **named_tls: Any
+) -> tuple[Any, Any]:
     """Serve the registry in a daemon thread; returns the server and the thread. tls: as prometheus_client takes it."""
-    server, thread = original.start_wsgi_server(port, addr, registry, **tls)
+    server, thread = original.start_wsgi_server(port, addr, registry, *tls, **named_tls)
     server.set_app(make_wsgi_app(registry))
     return server, thread
 
@@ -173,11 +212,13 @@ def start_wsgi_server(port: int, addr: str = "0.0.0.0", registry: Any = REGISTRY
 start_http_server = start_wsgi_server
 
 
+@_signed_as(original.push_to_gateway)
 def push_to_gateway(gateway: str, job: str, registry: Collector | None, *args: Any, **kwargs: Any) -> None:
     """Replace all metrics of a group in a Pushgateway; further arguments as prometheus_client takes them."""
     original.push_to_gateway(gateway, job, REGISTRY if registry is None else registry, *args, **kwargs)
 
 
+@_signed_as(original.pushadd_to_gateway)
 def pushadd_to_gateway(gateway: str, job: str, registry: Collector | None, *args: Any, **kwargs: Any) -> None:
     """Replace the metrics of these names in a group of a Pushgateway; further arguments as prometheus_client's."""
     original.pushadd_to_gateway(gateway, job, REGISTRY if registry is None else registry, *args, **kwargs)

@@ -18,10 +18,11 @@ from prometheus_client.utils import floatToGoString
 from ...aggregate.snapshot import Family, Snapshot
 from .. import _metrics
 from .context_managers import ExceptionCounter, InprogressTracker, Timer
+from .places import Definition
 from .registry import REGISTRY, CollectorRegistry
 from .shared import Exemplars, Line, SharedMetric, created_line
 from .shown import Labels
-from .values import PID, Buckets, Definition, GaugeValues, Values
+from .values import PID, Buckets, GaugeValues, Values
 
 __all__ = [
     "Counter", "Enum", "Gauge", "Histogram", "Info", "MetricWrapperBase", "Summary",
@@ -79,6 +80,9 @@ class Counter(_metrics.CounterCore, SharedMetric, original.Counter):
     def _release(self) -> None:
         self._value.release()
 
+    def _reopen(self) -> None:
+        self._value.reopen()
+
     def count_exceptions(
         self, exception: type[BaseException] | tuple[type[BaseException], ...] = Exception
     ) -> ExceptionCounter:
@@ -127,6 +131,9 @@ class Gauge(_metrics.GaugeCore, SharedMetric, original.Gauge):
 
     def _release(self) -> None:
         self._value.release()
+
+    def _reopen(self) -> None:
+        self._value.reopen()
 
     def set_function(self, f: Callable[[], float]) -> None:
         """Show what the function returns; asked in this process, by whoever collects here."""
@@ -198,6 +205,9 @@ class Summary(_metrics.SummaryCore, SharedMetric, original.Summary):
     def _release(self) -> None:
         self._sum.release()
 
+    def _reopen(self) -> None:
+        self._sum.reopen()
+
     def time(self) -> Timer:
         """Observe the seconds that a block, a function or a coroutine function took."""
         return Timer(self, "observe")
@@ -255,6 +265,9 @@ class Histogram(_metrics.HistogramCore, SharedMetric, original.Histogram):
 
     def _release(self) -> None:
         self._sum.release()
+
+    def _reopen(self) -> None:
+        self._sum.reopen()
 
     def time(self) -> Timer:
         """Observe the seconds that a block, a function or a coroutine function took."""

@@ -16,9 +16,10 @@ from prometheus_client.validation import METRIC_LABEL_NAME_RE, METRIC_NAME_RE
 
 from ...aggregate import snapshot as taken
 from ...aggregate.snapshot import Family, Snapshot
+from .places import Definition, check_free
 from .registry import SharedCollector
 from .shown import Labels, Shown, arranged
-from .values import SPOILERS, Definition, Values
+from .values import SPOILERS, Values
 
 _numbers = count()
 
@@ -40,6 +41,10 @@ class SharedMetric(SharedCollector, MetricWrapperBase):
         """All metrics of this process, whatever registry they are in; not their children."""
         return list(SharedMetric._living.values())
 
+    def describe(self) -> Iterable[Metric]:
+        check_free(self._name)  # a registry asks before it takes the metric
+        return super().describe()
+
     def _share(self) -> None:
         """When the metric is registered: its values, and if it has no labels, its one series."""
         self._values = self._made_values()
@@ -60,6 +65,10 @@ class SharedMetric(SharedCollector, MetricWrapperBase):
 
     def _release(self) -> None:
         """The series was removed; whoever still holds this object writes nowhere."""
+        raise NotImplementedError
+
+    def _reopen(self) -> None:
+        """The name was another process's; go on under the one that is right."""
         raise NotImplementedError
 
     # ---- series that come and go ----
@@ -116,6 +125,9 @@ class SharedMetric(SharedCollector, MetricWrapperBase):
         children = list(self._children().items()) if self._is_parent() else [((), self)]
         own = tuple(self._own(labels) for labels, _ in children)
         created = [child._created for _, child in children]
+        if self._values is not None and self._values.dislodged(snapshot):
+            for _, child in children:
+                child._reopen()
         found = None if self._values is None else self._values.family(snapshot)
         family = arranged(self._metric(self._bounds), self._names, own, created, found)
         if not getattr(original, "_use_created", True):

@@ -3,16 +3,21 @@
 import atexit
 import os
 import threading
+import time
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from multiprocessing import parent_process, util
 
+import numpy as np
+
 from ... import config
-from ...aggregate.snapshot import Snapshot
+from ...aggregate.snapshot import Family, Snapshot
 from ...errors import ShmtelError
 from ...liveness import fork_lock
 from ...producer import warn_once
-from ...reader import Reader
+from ...reader import Reader, read_state
+from ...schema import Metric
 from ...segment import usable
 from ...telemetry import Telemetry
 from .._metrics import count_fork
@@ -20,7 +25,10 @@ from .tree import is_root, root_lives, sweep, tree_namespace
 
 PRODUCER = "app"
 PATIENCE = 1.0  # seconds for what was emitted before a look; what is read back is relied on, also on a busy machine
+BRIEF = 0.05  # the same, while the process that drains is known to stand still: what is shown is what it had drained
+DROPPED = "shmtel_dropped_records_total"
 FULL = 4 * 1024 * 1024  # bytes of a catalogue after which new metrics get another producer
+FRESH = 0.1  # seconds for which what others have defined is not read again: it takes 5 ms, and modules define many
 LATE = -100  # priority of multiprocessing's finalizers: after those of applications
 
 
@@ -32,13 +40,17 @@ class Store:
     """
 
     def __init__(self) -> None:
-        self._private = config.namespace() is None
+        self.private = config.namespace() is None
         self._reader: Reader | None = None
         self._pid = 0  # of the process that stands by
         self._busy = threading.RLock()  # while a reader is made or closed
         self._last: Snapshot | None = None  # the one at the exit, for those who look after it
+        self._metrics: list[Metric] = []  # of others
+        self._metrics_until = 0.0
         self._lent: Counter[Telemetry] = Counter()  # how many metrics each producer serves, the newest last
         self._newest: Telemetry | None = None
+        self._patience = PATIENCE
+        self.lost: Family | None = None  # records that were dropped, by producer and reason, in the last look
         if self._begin():
             os.register_at_fork(after_in_child=self._forked)
             atexit.register(self.close)
@@ -50,11 +62,11 @@ class Store:
             warn_once("disabled", "metrics do nothing: SHMTEL_DISABLED is set, or there is no tmpfs on /dev/shm")
             return False
         try:
-            if self._private:
+            if self.private:
                 sweep()
             self.namespace = config.namespace() or tree_namespace()
             # Else it is a server's master that has not imported the application: its next workers go on with the state.
-            self._of_root = self._private and is_root(self.namespace)  # a forked child's as well
+            self._of_root = self.private and is_root(self.namespace)  # a forked child's as well
             self._newest = Telemetry(PRODUCER, self.namespace)
             return True
         except (ShmtelError, OSError) as error:
@@ -90,9 +102,22 @@ class Store:
             del self._lent[telemetry]
             telemetry.close()
 
+    def metrics(self) -> list[Metric]:
+        """Those that others have defined under names of their choice, without a wait for anything newer."""
+        if self.private or self._newest is None or self._last is not None:
+            return []
+        if time.monotonic() >= self._metrics_until:
+            try:
+                self._metrics = [family.metric for family in read_state(self.namespace).families.values()]
+            except (ShmtelError, OSError):
+                self._metrics = []  # nothing was read yet
+            self._metrics_until = time.monotonic() + FRESH
+        return self._metrics
+
     def _forked(self) -> None:
         """In a forked child. It stands by from its first emit or look on, so that a fork alone costs nothing."""
-        self._reader, self._last, self._busy = None, None, threading.RLock()
+        self._reader, self._last, self._busy, self._patience = None, None, threading.RLock(), PATIENCE
+        self._metrics_until = 0.0
         count_fork()
 
     def stand_by(self) -> None:
@@ -102,7 +127,7 @@ class Store:
         self._pid = os.getpid()  # first: what follows may emit
         if parent_process() is not None:
             util.Finalize(None, self.close, exitpriority=LATE)  # such children run no atexit
-        if self._private:
+        if self.private:
             with self._busy:
                 self._reader = self._started()
 
@@ -116,7 +141,7 @@ class Store:
             return None
 
     def _made_reader(self) -> Reader:
-        if not self._private:
+        if not self.private:
             return Reader(self.namespace, standby=True)
         # A live gauge goes with its process; nobody else looks, and this face shows no windows.
         return Reader(self.namespace, standby=True, ephemeral=True, gauge_ttl=0.0, windows=False)
@@ -137,12 +162,22 @@ class Store:
         if self._reader is None:
             self._reader = self._made_reader()
         try:
-            self._reader.catch_up(PATIENCE)
-            return self._reader.snapshot(distributions=False)
+            self._patience = PATIENCE if self._reader.catch_up(self._patience) else BRIEF
+            return self._noted(self._reader.snapshot(distributions=False))
         finally:
-            if not self._private and self._reader.holds:  # the namespace belongs to the operator's reader
+            if not self.private and self._reader.holds:  # the namespace belongs to the operator's reader
                 self._reader.close()
                 self._reader = None
+
+    def _noted(self, snapshot: Snapshot) -> Snapshot:
+        """The same, once what was lost is told to the log and kept for an exposition."""
+        family = snapshot.families[DROPPED]
+        lost = np.flatnonzero(family.values)
+        labels = tuple(family.labels[row] for row in lost)
+        self.lost = replace(family, labels=labels, values=family.values[lost], created=family.created[lost])
+        if labels:
+            warn_once(DROPPED, "observations were dropped, because rings were full: see " + DROPPED)
+        return snapshot
 
     def close(self) -> None:
         """At the exit: leave nothing in /dev/shm that nobody needs."""
@@ -154,7 +189,7 @@ class Store:
             for telemetry in {self._newest, *self._lent}:
                 telemetry.close()
             if self._reader is not None:
-                self._reader.ephemeral = self._private and (self._of_root or not root_lives(self.namespace))
+                self._reader.ephemeral = self.private and (self._of_root or not root_lives(self.namespace))
                 self._reader.close()
                 self._reader = None
 

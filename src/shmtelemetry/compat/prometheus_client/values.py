@@ -1,110 +1,32 @@
-"""The series of one metric, under a name of its own in the namespace.
-
-The n-th living metric of a name in one process shares its values with the n-th of that name in every other one. So an
-application with one metric of a name, in whatever registry, has that metric in all its processes; and the metrics that
-tests make anew in registries of their own have nothing in common.
-"""
+"""The series of one metric, under a name of its own in the namespace."""
 
 import math
 import os
 import weakref
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from itertools import count
+from dataclasses import replace
 from typing import Any, Final
 
-from prometheus_client.openmetrics.exposition import VALUES, escape_label_name, escape_metric_name
 from prometheus_client.samples import Exemplar
 
 from ...aggregate.snapshot import Family, Snapshot
 from ...errors import ShmtelError
-from ...liveness import fork_lock
 from ...producer import warn_once
-from ...telemetry import Telemetry
 from .._metrics import HistogramValue
+from .places import MODES, Definition, Labels, left, place_of, undefine
 from .store import store
 
 PID: Final = "pid"  # the label by which a gauge of mode all tells processes apart
 
 SPOILERS: Final = {"nan": math.nan, "inf": math.inf}  # by the suffix of the counter that counts such steps
 
-Labels = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """What two metrics must have in common to use one name. bounds: of the buckets of a histogram."""
-
-    kind: str
-    help: str
-    labels: Labels
-    bounds: tuple[float, ...] = ()
-    mode: str = ""
-
-
-@dataclass(slots=True, eq=False)
-class Place:
-    """A name in the namespace, and Telemetry's instruments under it, by suffix."""
-
-    name: str
-    definition: Definition
-    taken: bool = True
-    instruments: dict[str, Any] = field(default_factory=dict)
-    telemetry: Telemetry | None = None  # whose they are
-    former: Telemetry | None = None  # whose they were when the place was taken before
-
-    def exposed(self, suffix: str = "") -> str:
-        """The name under which the reader has an instrument."""
-        if suffix:
-            return f"{self.name}:{suffix}_total"
-        return f"{self.name}_total" if self.definition.kind == "counter" else self.name
-
-
-_places: dict[str, list[Place]] = {}  # by the metric's name, in order
-_names: set[str] = set()  # exposed ones of all places
-_left: "deque[Place]" = deque()  # of metrics that are gone; a finalizer must take no lock
-
-
-def _place(name: str, definition: Definition) -> Place:
-    with fork_lock():
-        while _left:
-            _vacate(_left.popleft())
-        places = _places.setdefault(name, [])
-        for place in places:
-            if not place.taken and place.definition == definition:
-                place.taken = True
-                return place
-        legal = escape_metric_name(name, VALUES)
-        for number in count(1):
-            place = Place(legal if number == 1 else f"{legal}:{number}", definition)
-            if place.exposed() not in _names:
-                break
-        _names.add(place.exposed())
-        places.append(place)
-        return place
-
-
-def _vacate(place: Place) -> None:
-    for suffix in list(place.instruments):
-        _undefine(place, suffix)
-    place.taken = False
-    if place.telemetry is not None:
-        store().give_back(place.telemetry)
-        place.former, place.telemetry = place.telemetry, None
-
-
-def _undefine(place: Place, suffix: str) -> None:
-    if place.instruments.pop(suffix, None) is not None and place.telemetry is not None:
-        place.telemetry.remove(place.exposed(suffix))
-
 
 class Values:
     """All series of one metric. name: as it is exposed, without a suffix."""
 
     def __init__(self, name: str, definition: Definition) -> None:
-        self._place = _place(name, definition)
-        weakref.finalize(self, _left.append, self._place).atexit = False
+        self._place = place_of(name, definition)
+        weakref.finalize(self, left.append, self._place).atexit = False
 
     # ---- writing ----
 
@@ -127,7 +49,7 @@ class Values:
         if telemetry is None:
             return None
         name, help = self._place.exposed(suffix), definition.help
-        labels = tuple(escape_label_name(label, VALUES) for label in definition.labels)
+        labels = definition.exposed_labels
         instrument: Any
         if suffix or definition.kind == "counter":
             instrument = telemetry.counter(name, help, labels)
@@ -154,7 +76,7 @@ class Values:
             if labels:
                 instrument.remove(*labels)
             else:
-                _undefine(self._place, suffix)
+                undefine(self._place, suffix)
 
     def renewed(self, labels: Labels) -> Any:
         """Where a series is written that begins again."""
@@ -165,7 +87,22 @@ class Values:
 
     def family(self, snapshot: Snapshot | None, suffix: str = "") -> Family | None:
         """All series, of every process, in the order in which they appeared; None before there are any."""
+        family = self._found(snapshot, suffix)
+        if family is None or family.label_names != self._place.definition.exposed_labels:
+            return None
+        return family if suffix or self._place.definition.agrees(family.metric) else None
+
+    def _found(self, snapshot: Snapshot | None, suffix: str = "") -> Family | None:
+        """The family of the name, whoever defined it."""
         return snapshot.families.get(self._place.exposed(suffix)) if snapshot is not None else None
+
+    def dislodged(self, snapshot: Snapshot | None) -> bool:
+        """Whether another process was first with another definition, so that all series must be opened anew."""
+        family = self._found(snapshot)
+        if family is None or not self._place.instruments or self._place.definition.agrees(family.metric):
+            return False
+        self._place.move()
+        return True
 
     def read(self, labels: Labels) -> float:
         """The value of one series, the sum of a distribution; 0 before there is any."""
@@ -182,26 +119,12 @@ class Values:
         return float(family.counts[family.labels.index(labels), bucket])
 
 
-# By prometheus_client's mode: how the values of processes become one, and whether those of ended processes count on.
-MODES: Final = {
-    "all": ("last", True),  # of one process's series
-    "liveall": ("sum", False),
-    "min": ("min", True),
-    "livemin": ("min", False),
-    "max": ("max", True),
-    "livemax": ("max", False),
-    "sum": ("sum", True),
-    "livesum": ("sum", False),
-    "mostrecent": ("last", True),
-    "livemostrecent": ("last", False),
-}
-
-
 class GaugeValues(Values):
     """Those of a gauge. Without a mode, how any process uses it first decides: inc and dec make a sum of the living
     processes' values, set makes the last value."""
 
     asks = False  # whether a child has a function to ask
+    _merge = ""  # as it was opened
 
     def __init__(self, name: str, definition: Definition) -> None:
         if definition.mode.endswith("all"):
@@ -221,7 +144,17 @@ class GaugeValues(Values):
         merge, keep = MODES[self._place.definition.mode or ("livesum" if adding else "mostrecent")]
         if self.undecided and (known := self.family(store().snapshot())) is not None:
             merge, keep = known.metric.merge, known.metric.keep  # another process has decided
+        if not self._place.instruments:
+            self._merge = merge
         return self._series(self.own(labels), merge=merge, keep=keep)
+
+    def dislodged(self, snapshot: Snapshot | None) -> bool:
+        """Also where this process and another one began at the same moment, each with a use of its own."""
+        opened, family = self._place.instruments.get(""), self.family(snapshot)
+        if self._place.definition.mode or opened is None or family is None or family.metric.merge == self._merge:
+            return super().dislodged(snapshot)
+        undefine(self._place, "")
+        return True
 
     def remove(self, labels: Labels) -> None:
         super().remove(self.own(labels))
