@@ -112,6 +112,7 @@ COMPAT = (
     ("prometheus_client labels(a, b).inc", peers.prometheus_labels, compat.labels, 8),
     ("multiprocess mode: Counter.inc", peers.prometheus_multiprocess_counter, compat.counter, 25),
     ("multiprocess mode: Histogram.observe", peers.prometheus_multiprocess_histogram, compat.histogram, 45),
+    ("multiprocess mode: scrape of 8 processes of 2,000 series", compat.prometheus_scrape, compat.scrape, 20),
 )
 """What prometheus_client does, what this library does where its import line is changed, and their ratio."""
 
@@ -193,14 +194,6 @@ FIGURES = (
     *(
         Figure(f"{what} ÷ the same here", "x", limit, (ns(theirs), ns(ours)), _ratio, at_least=True, gate=True)
         for what, theirs, ours, limit in COMPAT
-    ),
-    Figure(
-        "multiprocess mode: scrape of 8 processes of 2,000 series ÷ the same here",
-        "x",
-        20,
-        (ns(compat.prometheus_scrape), ns(compat.scrape)),
-        _ratio,
-        at_least=True,
     ),
     *(
         Figure(
