@@ -4,7 +4,7 @@ cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from shmtelemetry._ring cimport Producer
+from shmtelemetry._ring cimport Producer, shmtel_producer, shmtel_push_sample
 
 cdef extern from "shmtelemetry.h" nogil:
     ctypedef struct shmtel_sample:
@@ -13,6 +13,7 @@ cdef extern from "shmtelemetry.h" nogil:
         uint32_t flags
         double value
     uint64_t shmtel_ticks(uint32_t clock)
+    enum: TSC "SHMTEL_CLOCK_TSC"
 
 cdef extern from *:
     """
@@ -29,8 +30,16 @@ cdef extern from *:
 cdef class Empty:
     """The least that a compiled method can do: convert its argument and return."""
 
+    cdef uint64_t ticks
+
     @cython.binding(False)
     def emit(self, double value):
+        return True
+
+    @cython.binding(False)
+    def emit_time(self, double value):
+        """The least that one with a timestamp can do."""
+        self.ticks = shmtel_ticks(TSC)
         return True
 
     @cython.binding(False)
@@ -53,16 +62,14 @@ def read_clock(uint32_t clock, uint64_t count):
     return ticks
 
 
-def push(Producer producer, uint32_t clock, uint64_t count):
-    """Push `count` records of 24 bytes, each with its time; returns how many were accepted."""
+def push(Producer producer, uint64_t count):
+    """Push `count` samples, each with its time, as a C program does; returns how many were accepted."""
     cdef uint64_t accepted = 0
     cdef uint64_t _number
-    cdef shmtel_sample sample
-    sample.series, sample.flags, sample.value = 7, 0, 0.0125
+    cdef shmtel_producer *ring = producer.ring
     with nogil:
         for _number in range(count):
-            sample.time = shmtel_ticks(clock)
-            accepted += producer.push(&sample)
+            accepted += shmtel_push_sample(ring, 7, shmtel_ticks(TSC), 0.0125)
     return accepted
 
 

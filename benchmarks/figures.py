@@ -29,6 +29,9 @@ class Figure:
     """Whether the limit is the least that will do; otherwise it is the most."""
     gate: bool = False
     """Whether a miss fails `make gates`, as only a figure that compares within one run should."""
+    floor: tuple[str, ...] = ()
+    """Readings for the formula of what has to be done in any case, by whatever code: where the machine misses the limit
+    with these alone, nobody's code can meet it there, and a miss fails nothing."""
 
     def value(self, readings: Mapping[str, float]) -> float:
         """The figure."""
@@ -37,6 +40,10 @@ class Figure:
     def met(self, value: float) -> bool:
         """Whether a value keeps the promise."""
         return value >= self.limit if self.at_least else value <= self.limit
+
+    def floor_value(self, readings: Mapping[str, float]) -> float:
+        """The figure of the floor."""
+        return self.formula(*(readings[name] for name in self.floor))
 
     @property
     def bound(self) -> str:
@@ -122,6 +129,15 @@ FIGURES = (
         "x",
         1.8,
         (ns(native.empty_float), *map(ns, HANDLES)),
+        _largest_ratio,
+        gate=True,
+        floor=(ns(native.empty_float), ns(native.timed_float)),
+    ),
+    Figure(
+        "handle.emit(float), the slowest instrument ÷ a Cython method that reads the clock",
+        "x",
+        1.25,
+        (ns(native.timed_float), *map(ns, HANDLES)),
         _largest_ratio,
         gate=True,
     ),

@@ -23,12 +23,27 @@ def judge(gate: Figure, readings: dict[str, float]) -> tuple[float, int]:
     for attempt in range(1, ATTEMPTS + 1):
         for name in gate.of:
             if attempt > 1 or name not in readings:
-                for taken, value in take(name).items():
-                    readings[taken] = min(value, readings.get(taken, value))
+                _lower(readings, name)
         value = gate.value(readings)
         if gate.met(value):
             break
     return value, attempt
+
+
+def _lower(readings: dict[str, float], name: str) -> None:
+    for taken, value in take(name).items():
+        readings[taken] = min(value, readings.get(taken, value))
+
+
+def verdict_of(gate: Figure, value: float, readings: dict[str, float]) -> str:
+    """What is said of a gate; MISSED is what fails."""
+    if gate.met(value):
+        return "met"
+    for name in gate.floor:
+        _lower(readings, name)
+    if gate.floor and not gate.met(gate.floor_value(readings)):
+        return f"not to be had on this machine, whose floor is {gate.floor_value(readings):.2f}"
+    return "MISSED"
 
 
 def main() -> int:
@@ -40,8 +55,8 @@ def main() -> int:
     print(f"{'gate':{width}}  {'figure':>8}  {'limit':18}  verdict")
     for gate in gates:
         value, attempts = judge(gate, readings)
-        verdict = "met" if gate.met(value) else "MISSED"
-        missed += not gate.met(value)
+        verdict = verdict_of(gate, value, readings)
+        missed += verdict == "MISSED"
         again = f", measured {attempts} times, the least of each reading counts" if attempts > 1 else ""
         print(f"{gate.what:{width}}  {value:8.2f}  {gate.bound:18}  {verdict}{again}", flush=True)
     return 1 if missed else 0

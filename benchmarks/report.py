@@ -39,7 +39,7 @@ def tables(result: dict[str, Any], source: str) -> str:
             _table(
                 ("figure", "measured", "limit", "met"),
                 (
-                    (one["what"], f"{_short(one['figure'])} {one['unit']}", one["limit"], _yes(one["met"]))
+                    (one["what"], f"{_short(one['figure'])} {one['unit']}", one["limit"], _verdict(one))
                     for one in result["figures"]
                 ),
             ),
@@ -54,8 +54,13 @@ def _sorted(costs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(costs, key=lambda one: (groups.index(one["group"]), one["ns"]))
 
 
-def _yes(met: bool) -> str:
-    return "yes" if met else "**no**"
+def _verdict(figure: dict[str, Any]) -> str:
+    if figure["met"]:
+        return "yes"
+    floor = figure.get("floor")
+    return (
+        "**no**" if floor is None else f"**no**; the least that this machine can do is {_short(floor)} {figure['unit']}"
+    )
 
 
 def _short(value: float) -> str:

@@ -42,12 +42,13 @@ def figures(readings: dict[str, float]) -> list[dict[str, Any]]:
     """Take the readings that are missing, and make the figures of all."""
     rows = []
     for figure in FIGURES:
-        for name in figure.of:
+        for name in (*figure.of, *figure.floor):
             if name not in readings:
                 readings.update(take(name))
         value = figure.value(readings)
         row = {"what": figure.what, "figure": value, "unit": figure.unit, "limit": figure.bound}
-        rows.append({**row, "gate": figure.gate, "met": figure.met(value)})
+        floor = figure.floor_value(readings) if figure.floor else None
+        rows.append({**row, "gate": figure.gate, "met": figure.met(value), "floor": floor})
         print(f"{figure.what}: {value:.2f} {figure.unit} ({figure.bound})", flush=True)
     return rows
 

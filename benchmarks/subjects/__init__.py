@@ -30,7 +30,7 @@ GROUPS: dict[str, tuple[Subject, ...]] = {
         peers.multiprocessing_queue,
         peers.struct_ring,
     ),
-    FLOOR: (native.empty_float, native.empty_object, native.rdtsc, native.memcpy),
+    FLOOR: (native.empty_float, native.timed_float, native.empty_object, native.rdtsc, native.memcpy),
     DRAIN: bench.DRAINS,
     SCRAPE: (
         scrape.scrape,

@@ -19,6 +19,12 @@ def empty_float(calls: int = CALLS) -> Iterator[Timing]:
 
 
 @contextmanager
+def timed_float(calls: int = CALLS) -> Iterator[Timing]:
+    """a Cython method that takes a float and reads the clock"""
+    yield Timing("handle.emit_time(0.0125)", {"handle": baseline().Empty()}, calls)
+
+
+@contextmanager
 def empty_object(calls: int = CALLS) -> Iterator[Timing]:
     """a Cython method that takes an object and does nothing"""
     import numpy as np
@@ -46,8 +52,8 @@ def c_push(calls: int = CALLS) -> Iterator[Timing]:
         Producer("bench", np.dtype(RECORD), namespace=namespace(), capacity=capacity) as producer,
         Consumer("bench", namespace=namespace()) as consumer,
     ):
-        names = {"push": baseline().push, "producer": producer, "clock": TSC, "count": calls}
-        yield Timing("push(producer, clock, count)", names, 1, calls, consumer.read)
+        names = {"push": baseline().push, "producer": producer, "count": calls}
+        yield Timing("push(producer, count)", names, 1, calls, consumer.read)
         if len(consumer.read()) != calls:
             raise RuntimeError("the ring was full, so another path was timed: take fewer calls a round")
 

@@ -3,8 +3,7 @@
 A counter's or gauge's step that finds the ring full goes into the series' cell, so it is never lost; a histogram's
 observation that finds it full is dropped and counted in its cell.
 
-The call of emit that is made most, with one float and nothing else, has an entry of its own before the one that Cython
-makes, which sees to keywords and defaults: see the end of this file.
+The call of emit that is made most has an entry of its own, at the end of this file: see _entry.pxd.
 """
 
 from cpython.object cimport PyObject
@@ -13,6 +12,7 @@ from libc.math cimport isnan
 from libc.stdint cimport uint32_t, uint64_t
 
 from ._clock cimport begin_measuring, seconds_per_tick
+from ._entry cimport Entry, Py_True, double_of, is_plain, push_now, put_before, returned
 from ._exemplars cimport Exemplars, Labels, encode
 from ._ring cimport (
     Producer, shmtel_cell, shmtel_cell_add, shmtel_cell_set, shmtel_count, shmtel_push_sample, shmtel_ticks,
@@ -247,63 +247,40 @@ cdef class Timer:
 
 # ---- the plain call ----
 
-ctypedef object (*Entry)(PyObject *handle, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
-
-cdef extern from "Python.h":
-    enum: METH_FASTCALL, METH_KEYWORDS
-    bint is_float "PyFloat_CheckExact" (PyObject *value)
-    double double_of "PyFloat_AS_DOUBLE" (PyObject *value)
-
-    ctypedef struct PyMethodDef:
-        void *ml_meth
-        int ml_flags
-
-    ctypedef struct PyMethodDescrObject:
-        PyMethodDef *d_method
-
 cdef Entry parse_counter_emit = NULL, parse_counter_inc = NULL, parse_gauge_emit = NULL, parse_histogram_emit = NULL
 
 
-cdef inline bint is_plain(PyObject *const *arguments, Py_ssize_t count, PyObject *names) noexcept:
-    """Whether a method is called with one float and nothing else."""
-    return count == 1 and names == NULL and is_float(arguments[0])
+cdef inline bint push(PyObject *handle, double value) noexcept:
+    return push_now((<Handle>handle).ring, (<Handle>handle).series, value)
 
 
-cdef object counter_emit(PyObject *handle, PyObject *const *arguments, Py_ssize_t count, PyObject *names):
-    if is_plain(arguments, count, names):
-        return (<Counter>handle).add(double_of(arguments[0]))
+cdef PyObject *counter_emit(PyObject *handle, PyObject *const *arguments, Py_ssize_t count, PyObject *names) noexcept:
+    if is_plain(arguments, count, names) and 0 <= double_of(arguments[0]) <= DBL_MAX:
+        if push(handle, double_of(arguments[0])):
+            return returned(Py_True)
     return parse_counter_emit(handle, arguments, count, names)
 
 
-cdef object counter_inc(PyObject *handle, PyObject *const *arguments, Py_ssize_t count, PyObject *names):
-    if count == 0 and names == NULL:
-        return (<Counter>handle).add(1.0)
-    if is_plain(arguments, count, names):
-        return (<Counter>handle).add(double_of(arguments[0]))
+cdef PyObject *counter_inc(PyObject *handle, PyObject *const *arguments, Py_ssize_t count, PyObject *names) noexcept:
+    if count == 0 and names == NULL and push(handle, 1.0):
+        return returned(Py_True)
+    if is_plain(arguments, count, names) and 0 <= double_of(arguments[0]) <= DBL_MAX:
+        if push(handle, double_of(arguments[0])):
+            return returned(Py_True)
     return parse_counter_inc(handle, arguments, count, names)
 
 
-cdef object gauge_emit(PyObject *handle, PyObject *const *arguments, Py_ssize_t count, PyObject *names):
-    if is_plain(arguments, count, names):
-        return (<Gauge>handle).put(double_of(arguments[0]))
+cdef PyObject *gauge_emit(PyObject *handle, PyObject *const *arguments, Py_ssize_t count, PyObject *names) noexcept:
+    if is_plain(arguments, count, names) and push(handle, double_of(arguments[0])):
+        return returned(Py_True)
     return parse_gauge_emit(handle, arguments, count, names)
 
 
-cdef object histogram_emit(PyObject *handle, PyObject *const *arguments, Py_ssize_t count, PyObject *names):
-    if is_plain(arguments, count, names):
-        return (<Histogram>handle).observed(double_of(arguments[0]))
+cdef PyObject *histogram_emit(PyObject *handle, PyObject *const *arguments, Py_ssize_t count, PyObject *names) noexcept:
+    if is_plain(arguments, count, names) and not isnan(double_of(arguments[0])):
+        if push(handle, double_of(arguments[0])):
+            return returned(Py_True)
     return parse_histogram_emit(handle, arguments, count, names)
-
-
-cdef Entry put_before(method, Entry entry):
-    """Let a method's calls come to `entry`; returns where they came to. NULL, and nothing is done, if they are not of
-    the form (self, arguments, count, names): then Cython was told to make others, and the plain call is slower."""
-    cdef PyMethodDef *definition = (<PyMethodDescrObject *><PyObject *>method).d_method
-    cdef Entry before = <Entry>definition.ml_meth
-    if definition.ml_flags != METH_FASTCALL | METH_KEYWORDS:
-        return NULL
-    definition.ml_meth = <void *>entry
-    return before
 
 
 if parse_histogram_emit == NULL:  # a second interpreter of this process has the same definitions

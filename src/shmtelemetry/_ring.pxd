@@ -68,6 +68,7 @@ cdef extern from "shmtelemetry.h" nogil:
         const shmtel_producer_page *out
         shmtel_reader_page *in_ "in"
 
+    enum: SHMTEL_CLOCK_TSC
     uint64_t shmtel_ticks(uint32_t clock)
     bint shmtel_push(shmtel_producer *producer, const void *record)
     bint shmtel_push_sample(shmtel_producer *producer, uint32_t series, uint64_t time, double value)

@@ -18,9 +18,18 @@ ROOT = "shmtelemetry"
 PRODUCER_SIDE = (
     "errors", "version", "config", "_timer", "_mapping", "_clock", "_fields", "layout", "schema", "liveness", "segment",
     "accounting",
-    "producer", "_ring", "_exemplars", "_instruments", "telemetry",
+    "producer", "_ring", "_entry", "_exemplars", "_instruments", "telemetry",
 )  # fmt: skip
-LEFT = {"segment", "producer", "_ring", "_exemplars", "_instruments", "telemetry", "consumer"}  # whatever knows a ring
+LEFT = {
+    "segment",
+    "producer",
+    "_ring",
+    "_entry",
+    "_exemplars",
+    "_instruments",
+    "telemetry",
+    "consumer",
+}  # whatever knows a ring
 BOTH_ENDS = {"sidecar", "cli", "demo", "compat", "contrib"}  # may see rings, the reader and the exporters
 
 _FROM = re.compile(r"^\s*from +(\.*)([\w.]*) +c?import +(\([^)]*\)|[^\n]+)", re.MULTILINE)

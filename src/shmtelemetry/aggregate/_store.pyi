@@ -14,6 +14,7 @@ def structures() -> dict[str, int]: ...
 def copy_state(
     state: memoryview,
     to: npt.NDArray[np.uint8],
+    entries: npt.NDArray[np.uint8],
     series: npt.NDArray[np.uint64],
     classic_lengths: npt.NDArray[np.uint64],
     distributions: bool,

@@ -172,9 +172,11 @@ cdef bint wait_on(uint64_t *began, uint64_t patience_ns) noexcept nogil:
     return True
 
 
-def copy_state(const unsigned char[::1] state, unsigned char[::1] to, const uint64_t[::1] series,
-               const uint64_t[::1] classic_lengths, bint distributions, double patience) -> int:
-    """Copy series to the same offsets of `to`, so that each is consistent in itself.
+def copy_state(const unsigned char[::1] state, unsigned char[::1] to, unsigned char[::1] entries,
+               const uint64_t[::1] series, const uint64_t[::1] classic_lengths, bint distributions,
+               double patience) -> int:
+    """Copy series to the same offsets of `to`, so that each is consistent in itself, and their structures to `entries`
+    as well, one behind the other.
 
     series: offset of each. classic_lengths: counts of its classic array. distributions: their exponential counts too.
     patience: seconds to wait for one that is being changed.
@@ -184,6 +186,8 @@ def copy_state(const unsigned char[::1] state, unsigned char[::1] to, const uint
     cdef uint64_t size = min(state.shape[0], to.shape[0]), patience_ns = <uint64_t>(patience * 1e9), began
     cdef Py_ssize_t at, attempt
     cdef int copied = 1
+    if entries.shape[0] < <Py_ssize_t>(series.shape[0] * sizeof(Series)):
+        raise ValueError(f"{entries.shape[0]} bytes for {series.shape[0]} series")
     with nogil:
         for at in range(series.shape[0]):
             attempt, began = 0, 0
@@ -194,6 +198,7 @@ def copy_state(const unsigned char[::1] state, unsigned char[::1] to, const uint
                     break
             if copied <= 0:
                 break
+            memcpy(&entries[at * sizeof(Series)], &to[0] + series[at], sizeof(Series))
     return -1 if copied < 0 else copied == 0
 
 

@@ -180,9 +180,15 @@ class View:
             self._locate()
         except ValueError as error:
             raise StateError(f"the state of namespace {self.namespace} cannot be read: {error}") from error
-        copied = self._room(distributions)
+        copied, entries = self._room(distributions), np.empty(len(self._offsets), SERIES)
         unstable = copy_state(
-            memoryview(self.mapping), copied, self._offsets, self._classic_lengths, distributions, self._patience
+            memoryview(self.mapping),
+            copied,
+            entries.view(np.uint8),
+            self._offsets,
+            self._classic_lengths,
+            distributions,
+            self._patience,
         )
         if unstable < 0:
             if self.get("size") > self.mapping.size:
@@ -192,7 +198,7 @@ class View:
             raise StateError(f"the state of namespace {self.namespace} points beyond its end")
         if unstable:
             raise UnrestError(self.namespace)
-        return self._made_of(copied, retired, distributions)
+        return self._made_of(copied, entries, retired, distributions)
 
     def _room(self, distributions: bool) -> Bytes:
         """Room for a copy. Pages of fresh memory cost more than copying, so it is used again where nothing stays."""
@@ -226,9 +232,8 @@ class View:
             raise UnrestError(self.namespace)
         return copied.view(SLOTS.dtype)
 
-    def _made_of(self, copied: Bytes, retired: int, distributions: bool) -> Snapshot:
+    def _made_of(self, copied: Bytes, entries: np.ndarray, retired: int, distributions: bool) -> Snapshot:
         header = np.frombuffer(self.block(0, HEADER.itemsize), HEADER)[0]
-        entries = rows(copied, self._offsets, SERIES.itemsize).view(SERIES).reshape(-1)
         self._group(entries, retired)
         producers = figures.producers(*self._accounts())
         numbers = self._numbers
@@ -271,7 +276,7 @@ class View:
         self._grouped = seen
 
     def _family(self, number: int, entries: np.ndarray, copied: Bytes) -> Family:
-        metric, labels, mine = self.metrics[number], self._labels[number], entries[self._numbers[number]]
+        metric, labels, mine = self.metrics[number], self._labels[number], _picked(entries, self._numbers[number])
         created = mine["created_ns"] / 1e9
         if metric.kind == "gauge" and metric.merge != "last":
             return figures.merged_gauge(metric, labels, mine, created)
@@ -280,6 +285,12 @@ class View:
             counts = rows(copied, mine["classic"], 8 * self.classic_length(number))
         exemplars = exemplars_of(mine["exemplars"], max(1, self.classic_length(number)), copied)
         return Family(metric, metric.labels, labels, mine["value"].copy(), created, counts, exemplars)
+
+
+def _picked(entries: np.ndarray, numbers: npt.NDArray[np.int64]) -> np.ndarray:
+    """Those entries; without a copy where they stand side by side, as the series of most metrics do."""
+    begin, end = (int(numbers[0]), int(numbers[-1]) + 1) if len(numbers) else (0, 0)
+    return entries[begin:end] if end - begin == len(numbers) else entries[numbers]
 
 
 def rows(copied: Bytes, offsets: npt.NDArray[np.uint64], length: int) -> npt.NDArray[np.uint64]:

@@ -8,21 +8,20 @@ method of prometheus_client, which checks and raises as ever and ends in a Value
 
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.long cimport PyLong_CheckExact
-from cpython.object cimport PyTypeObject
+from cpython.object cimport PyObject, PyTypeObject
 from cpython.unicode cimport PyUnicode_CheckExact
 from libc.float cimport DBL_MAX
 from libc.math cimport NAN, isnan
 from libc.stdint cimport uint32_t, uint64_t
 
+from .._entry cimport (
+    Entry, Py_None, PyMethodDef, PyMethodDescrObject, double_of, is_plain, push_now, put_before, returned,
+)
 from .._exemplars cimport Labels
 from .._instruments cimport Counter, Gauge, Handle, Histogram
 from .._ring cimport shmtel_producer, shmtel_push_sample, shmtel_ticks
 
 cdef extern from "Python.h":
-    ctypedef struct PyMethodDef:
-        pass
-    ctypedef struct PyMethodDescrObject:
-        PyMethodDef *d_method
     object PyDescr_NewMethod(PyTypeObject *owner, PyMethodDef *method)
     double PyLong_AsDouble(object value) except? -1.0
 
@@ -312,3 +311,35 @@ cdef class SummaryCore(Core):
         if self._sum is not None and self._sum.observed(quick(amount)):
             return
         super(SummaryCore, self).observe(amount)
+
+
+# ---- the plain call ----
+
+cdef Entry parse_inc = NULL, parse_observe = NULL
+
+
+cdef inline bint push(PyObject *value, double number) noexcept:
+    """Where the value is None there are labels, and no series yet."""
+    return value != Py_None and push_now((<Value>value).ring, (<Value>value).series, number)
+
+
+cdef PyObject *counter_inc(PyObject *metric, PyObject *const *arguments, Py_ssize_t count, PyObject *names) noexcept:
+    cdef PyObject *value = <PyObject *>(<CounterCore>metric)._value
+    if count == 0 and names == NULL and push(value, 1.0):
+        return returned(Py_None)
+    if is_plain(arguments, count, names) and 0 <= double_of(arguments[0]) <= DBL_MAX:
+        if push(value, double_of(arguments[0])):
+            return returned(Py_None)
+    return parse_inc(metric, arguments, count, names)
+
+
+cdef PyObject *observe(PyObject *metric, PyObject *const *arguments, Py_ssize_t count, PyObject *names) noexcept:
+    if is_plain(arguments, count, names) and not isnan(double_of(arguments[0])):
+        if push(<PyObject *>(<HistogramCore>metric)._sum, double_of(arguments[0])):
+            return returned(Py_None)
+    return parse_observe(metric, arguments, count, names)
+
+
+if parse_inc == NULL:  # a second interpreter of this process has the same definitions
+    parse_inc = put_before(CounterCore.inc, counter_inc)
+    parse_observe = put_before(HistogramCore.observe, observe)

@@ -18,7 +18,7 @@ from ...aggregate import snapshot as taken
 from ...aggregate.snapshot import Family, Snapshot
 from .places import Definition, check_free
 from .registry import SharedCollector
-from .shown import Labels, Shown, arranged
+from .shown import Arrangement, Labels, Shown
 from .values import SPOILERS, Values
 
 _numbers = count()
@@ -129,7 +129,7 @@ class SharedMetric(SharedCollector, MetricWrapperBase):
             for _, child in children:
                 child._reopen()
         found = None if self._values is None else self._values.family(snapshot)
-        family = arranged(self._metric(self._bounds), self._names, own, created, found)
+        family = self._arrangement.of(self._metric(self._bounds), self._names, own, created, found)
         if not getattr(original, "_use_created", True):
             family = replace(family, created=np.zeros(len(family.labels)))
         return self._spoilt(family, snapshot)
@@ -137,6 +137,10 @@ class SharedMetric(SharedCollector, MetricWrapperBase):
     def _metric(self, bounds: tuple[float, ...] = ()) -> Shown:
         name = f"{self._name}_total" if self._kind == "counter" else self._name
         return Shown(name, self._kind, self._documentation, buckets=bounds, unit=self._unit)
+
+    @cached_property
+    def _arrangement(self) -> Arrangement:
+        return Arrangement()
 
     _bounds: tuple[float, ...] = ()  # of the buckets in which values are counted
 
