@@ -7,7 +7,7 @@
  *   producer: shmtel_claim -> write the record -> shmtel_publish
  *   consumer: shmtel_drain -> read the records -> shmtel_release
  *   consumer of an overwrite_oldest ring: shmtel_drain -> shmtel_copy -> shmtel_skip what is lost -> shmtel_release
- *   tap: shmtel_drain -> shmtel_copy; it releases nothing, and the producer knows nothing of it
+ *   tap: the same, and the position that it moves is its own; the producer knows nothing of it
  *
  * A position is a monotonic 64-bit count that may wrap; an index is `position & mask`. Positions are compared by
  * difference only. Layout of the shared pages: see layout.py, which draws it; a test compares the two byte by byte.
@@ -88,8 +88,8 @@ typedef struct shmtel_producer_page { /* only the producer writes here */
     SHMTEL_ATOMIC(uint64_t) exemplars;
 } shmtel_producer_page;
 
-/* The consumer stands at read_position + overwritten: whether it releases records or skips lost ones, that is one store,
- * and a kill leaves both counts exact. Nothing is overwritten but under overwrite_oldest. */
+/* The consumer stands at read_position + overwritten: releasing records is one store and skipping lost ones another, so a
+ * kill leaves both counts exact. Nothing is overwritten but under overwrite_oldest. */
 typedef struct shmtel_reader_page { /* only the consumer writes here */
     SHMTEL_ATOMIC(uint64_t) read_position; /* start_position and the records that were read */
     SHMTEL_ATOMIC(uint64_t) overwritten;
@@ -340,7 +340,7 @@ typedef struct shmtel_consumer { /* private to the consuming process */
     uint64_t record_size;
     const unsigned char *records;
     const shmtel_producer_page *out;
-    shmtel_reader_page *in; /* NULL for a tap */
+    shmtel_reader_page *in; /* of the segment; a tap has one of its own, outside it */
 } shmtel_consumer;
 
 /* How many records are published and not yet passed. More than `capacity` means that the producer has lapped a tap or
@@ -363,8 +363,8 @@ static inline uint64_t shmtel_lost(const shmtel_consumer *consumer) {
     return ahead > consumer->capacity ? ahead - consumer->capacity : 0;
 }
 
-/* Copies `count` published records, at most `capacity`, from the position on, which stays. Returns shmtel_lost: if it is
- * less than `count`, all copies but that many from the first on are whole, else none is. */
+/* Copies `count` published records, at most `capacity`, from the position on, which stays. Returns shmtel_lost: so many
+ * of the copies, from the first on, are not whole. */
 static inline uint64_t shmtel_copy(const shmtel_consumer *consumer, void *records, uint64_t count) {
     uint64_t size = consumer->record_size;
     uint64_t head = consumer->capacity - (consumer->position & consumer->mask); /* up to the ring's end */
