@@ -69,7 +69,7 @@ def segment_stats(segment: Segment) -> Stats:
 
 
 def overtaken(unread: int, claimed: int, capacity: int) -> int:
-    """Of so many unread records those that are overwritten already; claimed: how far ahead of the reader, in records."""
+    """Of so many unread records those that are overwritten; claimed: records from the reader on."""
     return min(unread, max(0, claimed - capacity))
 
 

@@ -3,13 +3,12 @@
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from . import layout
 from ._drain import Drain
 from .errors import SegmentError
 from .segment import DIRECTORY, Segment, check_name, segment_names
@@ -48,7 +47,10 @@ class Follower:
 
     def _read(self, max_records: int | None) -> Records:
         """Records of one dtype, in the order of their segments."""
-        return self._joined([batch for _, batch in self._batches(max_records, one_dtype=True)])
+        batches = [batch for _, batch in self._batches(max_records, one_dtype=True)]
+        if batches:
+            self._dtype = batches[0].dtype
+        return joined(batches, np.dtype([]) if self._dtype is None else self._dtype)
 
     def _batches(self, max_records: int | None = None, *, one_dtype: bool = False) -> Iterator[tuple[Segment, Records]]:
         """What each segment has, the oldest segment first."""
@@ -154,18 +156,17 @@ class Follower:
         self._drains.remove(drain)
         drain.close()
 
-    def _joined(self, batches: list[Records]) -> Records:
-        if not batches:
-            return np.empty(0, np.dtype([]) if self._dtype is None else self._dtype)
-        self._dtype = batches[0].dtype
-        if len(batches) == 1:
-            return batches[0]
-        joined = np.empty(sum(map(len, batches)), self._dtype)  # concatenate would repack a padded dtype
-        begin = 0
-        for batch in batches:
-            joined[begin : begin + len(batch)] = batch
-            begin += len(batch)
-        return joined
+
+def joined(batches: Sequence[Records], dtype: np.dtype[np.void]) -> Records:
+    """All in one array; numpy's concatenate would repack a padded dtype."""
+    if len(batches) == 1:
+        return batches[0]
+    found = np.empty(sum(map(len, batches)), dtype)
+    begin = 0
+    for batch in batches:
+        found[begin : begin + len(batch)] = batch
+        begin += len(batch)
+    return found
 
 
 def dtype_of(drain: Drain) -> np.dtype[np.void]:

@@ -1,4 +1,4 @@
-"""overwrite_oldest: the newest records are never refused, and whoever was lapped knows what it lost and tears nothing."""
+"""overwrite_oldest: the newest records are never refused; whoever was lapped knows what it lost, and tears nothing."""
 
 from __future__ import annotations
 
