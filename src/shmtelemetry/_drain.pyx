@@ -1,6 +1,7 @@
 """Drain: copies the records of one segment out, as its consumer or as a tap that leaves no trace."""
 
 from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memmove, memset
 from posix.unistd cimport getpid
 
 import numpy as np
@@ -15,7 +16,8 @@ from .errors import SegmentError
 from .segment import attach
 
 cdef enum:
-    SPARE = 256  # records copied beyond those that are wanted, where a producer overwrites the oldest meanwhile
+    SPARE = 256    # records copied beyond those that are wanted, where a producer overwrites the oldest meanwhile
+    CHUNK = 65536  # bytes between two looks at what it has overwritten
 
 
 cdef class Drain:
@@ -76,22 +78,34 @@ cdef class Drain:
 
     def read(self, limit) -> np.ndarray:
         """Up to `limit` records, as a copy; the next begin behind them."""
-        cdef uint64_t count = self.available(), wanted = min(limit, count), lost = 0
+        cdef uint64_t count = self.available(), wanted = min(limit, count)
         cdef size_t address
-        count = min(count, wanted + SPARE) if self.loses else wanted
-        records = np.empty(count, self.segment.schema.dtype)
+        records = np.empty(min(count, wanted + SPARE) if self.loses else wanted, self.segment.schema.dtype)
         address = records.ctypes.data
-        if self.loses:  # look again: that took its time, and the oldest are overwritten first
-            shmtel_skip(&self.ring, shmtel_lost(&self.ring))
-            count = min(count, shmtel_drain(&self.ring))
-        lost = shmtel_copy(&self.ring, <void *>address, count)
-        if self.loses and lost:
+        if self.loses:
+            memset(<void *>address, 0, records.nbytes)  # no page faults while the producer overwrites the oldest
+            return records[:self._copy_whole(<unsigned char *>address, len(records), wanted)]
+        shmtel_copy(&self.ring, <void *>address, wanted)
+        shmtel_release(&self.ring, wanted)
+        return records
+
+    cdef uint64_t _copy_whole(self, unsigned char *to, uint64_t room, uint64_t wanted) noexcept:
+        """Copy up to `wanted` records that are whole, and pass over those that are lost; returns how many."""
+        cdef uint64_t end = self.ring.position + shmtel_drain(&self.ring), done = 0, count, lost
+        cdef uint64_t size = self.ring.record_size, most = min(max(SPARE, CHUNK // size), self.ring.capacity)
+        shmtel_skip(&self.ring, shmtel_lost(&self.ring))
+        while done < wanted and <int64_t>(end - self.ring.position) > 0:
+            count = min(end - self.ring.position, room - done, most)
+            lost = shmtel_copy(&self.ring, to + done * size, count)
             shmtel_skip(&self.ring, lost)
-            lost = min(lost, count)
-            records, count = records[lost:], count - lost
-        count = min(count, wanted)
-        shmtel_release(&self.ring, count)
-        return records[:count]
+            if lost >= count:
+                continue
+            if lost:
+                memmove(to + done * size, to + (done + lost) * size, (count - lost) * size)
+            count = min(count - lost, wanted - done)
+            shmtel_release(&self.ring, count)
+            done += count
+        return done
 
     def close(self):
         """Give the segment back to whoever wants to consume it next."""

@@ -75,7 +75,7 @@ cdef enum:
     MAX_RINGS = 65536
     MAX_METRICS = 65536
     BATCH = 4096           # records between two releases
-    COPIES = 1 << 20       # bytes of the records of an overwrite_oldest ring that are copied at once
+    COPIES = 1 << 18       # bytes of the records of an overwrite_oldest ring that are copied at once
     SCAN = 32              # rings among which new activity is looked for in one turn
     NEAR = 8               # rings between the prefetch of a position and its use
 
