@@ -23,8 +23,8 @@ cdef enum:
 cdef class Drain:
     """Copies records out of one segment, the oldest first.
 
-    role: ROLE_CONSUMER holds the segment's lock, and gives the places of records back. ROLE_NOBODY is a tap: it keeps to
-    itself how far it is.
+    role: ROLE_CONSUMER holds the segment's lock, and gives the places of records back. ROLE_NOBODY is a tap: how far it
+    is it keeps to itself.
     """
 
     cdef shmtel_consumer ring

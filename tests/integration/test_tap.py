@@ -14,8 +14,8 @@ import pytest
 from shmtelemetry import Consumer, Producer, Reader, Tap, layout
 from shmtelemetry.accounting import has_consumer
 from shmtelemetry.segment import segment_names
-from tests.processes import child, in_child, kill
-from tests.reading import running_reader, talker
+from tests.processes import child, in_child, kill, wait_until
+from tests.reading import running_reader, talker, the_segment, write_position
 from tests.whole import DTYPE, numbers_of, records
 
 OTHER = np.dtype([("x", "<u4")])
@@ -135,13 +135,17 @@ def test_a_tap_beside_a_reader_at_full_speed_tears_nothing_and_misses_what_it_sa
 
     with running_reader(namespace) as reader:
         with Tap("orders", namespace) as tap, talker(work) as producer:
+            segment = the_segment(namespace)
             seen, last = 0, -1
-            while tap.missed < 20_000 or seen < 20_000:
+            while tap.missed < 1_000 or seen < 20_000:
+                behind = seen + tap.missed + 270
+                wait_until(lambda: write_position(segment) >= behind, "what comes next is being overwritten")  # noqa: B023
                 numbers = numbers_of(tap.read())
                 if len(numbers):
                     assert int(numbers[0]) > last
                     assert np.all(np.diff(numbers.astype(np.int64)) > 0)
                     last, seen = int(numbers[-1]), seen + len(numbers)
+            segment.close()
             sent, _ = producer.finish()
             while len(numbers := numbers_of(tap.read())):
                 last, seen = int(numbers[-1]), seen + len(numbers)
