@@ -25,6 +25,7 @@ MODULES = [
     "_mapping",
     "_fields",
     "_ring",
+    "_drain",
     "_exemplars",
     "_instruments",
     "aggregate._exemplars",

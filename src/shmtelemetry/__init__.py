@@ -6,6 +6,7 @@ from ._ring import Producer
 from .consumer import Consumer
 from .reader import Reader, read_state
 from .schema import SAMPLE, Schema, field
+from .tap import Tap
 from .telemetry import Telemetry
 from .version import VERSION as __version__
 
@@ -15,6 +16,7 @@ __all__ = [
     "Producer",
     "Reader",
     "Schema",
+    "Tap",
     "Telemetry",
     "__version__",
     "field",

@@ -61,6 +61,7 @@ cdef extern from "shmtelemetry.h" nogil:
 
     ctypedef struct shmtel_consumer:
         uint64_t position
+        uint64_t overwritten
         uint64_t mask
         uint64_t capacity
         uint64_t record_size
@@ -70,6 +71,7 @@ cdef extern from "shmtelemetry.h" nogil:
 
     enum: SHMTEL_CLOCK_TSC
     uint64_t shmtel_ticks(uint32_t clock)
+    bint shmtel_refresh(shmtel_producer *producer)
     bint shmtel_push(shmtel_producer *producer, const void *record)
     bint shmtel_push_sample(shmtel_producer *producer, uint32_t series, uint64_t time, double value)
     uint64_t shmtel_push_many(shmtel_producer *producer, const void *records, uint64_t count)
@@ -83,6 +85,9 @@ cdef extern from "shmtelemetry.h" nogil:
                               void *labels)
     uint64_t shmtel_drain(const shmtel_consumer *consumer)
     const unsigned char *shmtel_record(const shmtel_consumer *consumer, uint64_t position)
+    uint64_t shmtel_lost(const shmtel_consumer *consumer)
+    uint64_t shmtel_copy(const shmtel_consumer *consumer, void *records, uint64_t count)
+    void shmtel_skip(shmtel_consumer *consumer, uint64_t lost)
     void shmtel_release(shmtel_consumer *consumer, uint64_t count)
     uint64_t SHMTEL_LOAD_ACQUIRE(const uint64_t *pointer)
     uint64_t SHMTEL_LOAD_RELAXED(const uint64_t *pointer)
@@ -129,8 +134,3 @@ cdef class Producer:
     cdef bint _wait(self, const void *record) except -1
     cdef int _append(self, bytes record) except -1
     cdef _stats_of(self, segments)
-
-
-cdef class Drain:
-    cdef shmtel_consumer ring
-    cdef readonly object segment

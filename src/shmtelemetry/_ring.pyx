@@ -1,4 +1,4 @@
-"""Producer and Drain: a thin wrap of include/shmtelemetry.h.
+"""Producer: a thin wrap of include/shmtelemetry.h.
 
 All arguments are converted before a record is claimed; between claim and publish runs nothing but the header's code. So
 signal handlers, finalizers and `__float__` may emit in the middle of an emit.
@@ -10,7 +10,7 @@ from cpython.object cimport PyObject, PyTypeObject
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.time cimport CLOCK_MONOTONIC, nanosleep, timespec
 from posix.unistd cimport getpid
@@ -23,11 +23,12 @@ from . import layout
 from ._clock cimport nanoseconds
 from ._fields cimport Field
 from ._mapping cimport Mapping
-from .accounting import Stats, has_consumer, has_reader, no_stats, nobody_needs, segment_stats, total, with_no_ring
+from .accounting import Stats, has_consumer, has_reader, no_stats, segment_stats, total, with_no_ring
 from .errors import SegmentError
 from .producer import DEFAULT_CAPACITY, Setup, check_options, close_at_exit, warn_once
+from .recordings import end_of_life
 from .schema import Schema
-from .segment import attach, check_group
+from .segment import check_group
 
 cdef extern from "<sys/mman.h>" nogil:
     int madvise(void *address, size_t length, int advice)
@@ -62,8 +63,10 @@ cdef class Producer:
     """Writes records of one dtype into a ring of its own in shared memory.
 
     name, namespace: 1 to 64 of A-Z a-z 0-9 _ -. dtype: a structured numpy dtype, or a Schema. capacity: records, a
-    power of two. policy: "drop_newest" (emit returns False when the ring is full) or "block" (it waits up to `timeout`
-    seconds, None for ever). mode, group: access to the segment for others, 0600 by default.
+    power of two. policy: "drop_newest" (emit returns False when the ring is full), "block" (it waits up to `timeout`
+    seconds, None for ever) or "overwrite_oldest" (the newest records replace the oldest, read or not; the newest four
+    rings of ended producers of this name stay for a look at their last records). mode, group: access to the segment for
+    others, 0600 by default.
 
     One ring serves all threads of a process that hold the GIL. A forked child opens its own at its first emit. Raises
     ValueError before anything is created, SegmentSpaceError where /dev/shm has no room.
@@ -111,9 +114,9 @@ cdef class Producer:
         ring.catalogue = mapping.base + <size_t>header.catalogue_offset
         ring.clock = header.clock
         ring.policy = header.policy
-        ring.position = header.start_position
-        ring.limit = ring.position + ring.capacity
+        ring.position = ring.limit = header.start_position
         ring.records = mapping.base + <size_t>header.ring_offset
+        shmtel_refresh(ring)
         self.segment, self.pid = segment, getpid()
 
     # ---- emit ----
@@ -425,17 +428,20 @@ cdef class Producer:
 
     def last(self, n) -> np.ndarray:
         """The newest `n` records that are still in the ring, oldest first, as a copy; consumes nothing."""
-        cdef uint64_t first, count, index, head
+        cdef shmtel_consumer look
+        cdef uint64_t count
+        cdef size_t address
         if n < 0:
             raise ValueError(f"n {n}: expected 0 or more")
         if self.ring.records == NULL:
             return np.empty(0, self.setup.schema.dtype)
         count = min(n, self.ring.capacity, self.ring.position - <uint64_t>self.segment.header.start_position)
+        memset(&look, 0, sizeof(look))
+        look.position, look.mask, look.capacity = self.ring.position - count, self.ring.mask, self.ring.capacity
+        look.record_size, look.records, look.out = self.ring.record_size, self.ring.records, self.ring.out
         found = np.empty(count, self.setup.schema.dtype)
-        first = self.ring.position - count
-        index = first & self.ring.mask
-        head = min(count, self.ring.capacity - index)
-        _copy_out(found, self.ring.records, self.ring.record_size, index, head, count)
+        address = found.ctypes.data
+        shmtel_copy(&look, <void *>address, count)
         return found
 
     def stats(self) -> Stats:
@@ -466,8 +472,8 @@ cdef class Producer:
             memset(self.ring, 0, sizeof(shmtel_producer))
         self.final = self._stats_of(segments)
         self.segment, self.former = None, []
-        if segments and nobody_needs(segments[0]):
-            segments[0].unlink()
+        if segments:
+            end_of_life(segments[0])
         for segment in segments:
             segment.close()
 
@@ -489,54 +495,3 @@ cdef class Producer:
 
     def __reduce__(self):
         raise TypeError("a Producer belongs to its process: open another one in the other process")
-
-
-cdef void _copy_out(found, const unsigned char *records, uint64_t size, uint64_t index, uint64_t head, uint64_t count):
-    """Copy `count` records from the ring, `head` of them from `index` on and the rest from its beginning."""
-    cdef size_t address = found.ctypes.data
-    memcpy(<void *>address, records + index * size, head * size)
-    memcpy(<char *>address + head * size, records, (count - head) * size)
-
-
-# ---- the consumer ----
-
-cdef class Drain:
-    """The consumer of one segment: holds its lock, copies records out and gives their places back."""
-
-    def __init__(self, name):
-        cdef Mapping mapping
-        segment = attach(name, layout.ROLE_CONSUMER)
-        header, mapping = segment.header, segment.mapping
-        self.segment = segment
-        self.ring.mask = header.capacity - 1
-        self.ring.capacity = header.capacity
-        self.ring.record_size = header.record_size
-        self.ring.records = mapping.base + <size_t>header.ring_offset
-        self.ring.out = <const shmtel_producer_page *>(mapping.base + <size_t>header.producer_offset)
-        self.ring.in_ = <shmtel_reader_page *>(mapping.base + <size_t>header.reader_offset)
-        self.ring.position = SHMTEL_LOAD_RELAXED(&self.ring.in_.read_position)
-
-    def available(self) -> int:
-        """How many records can be read. Raises SegmentError for a segment whose positions cannot be."""
-        cdef uint64_t count
-        (<Mapping>self.segment.mapping).check()
-        count = shmtel_drain(&self.ring)
-        if count > self.ring.capacity:
-            raise SegmentError(f"{self.segment.name}: {count:,} unread records in a ring of {self.ring.capacity:,}")
-        return count
-
-    def read(self, limit) -> np.ndarray:
-        """Up to `limit` records, oldest first, as a copy: drained and released."""
-        cdef uint64_t count = min(self.available(), limit)
-        cdef uint64_t index = self.ring.position & self.ring.mask
-        batch = np.empty(count, self.segment.schema.dtype)
-        _copy_out(batch, self.ring.records, self.ring.record_size, index, min(count, self.ring.capacity - index), count)
-        shmtel_release(&self.ring, count)
-        return batch
-
-    def close(self):
-        """Give the segment back to whoever wants to consume it next."""
-        cdef Mapping mapping = self.segment.mapping
-        if mapping.base != NULL and mapping.pid == getpid():
-            mapping.store(self.segment.header.reader_offset + layout.READER_ROLE, layout.ROLE_NOBODY)
-        self.segment.close()

@@ -46,6 +46,8 @@ def segment_stats(segment: Segment) -> Stats:
     read = load(into + layout.READ_POSITION)
     written = load(out + layout.WRITE_POSITION)
     claimed = load(out + layout.CLAIMED_POSITION)
+    unread = written - read - overwritten & _WORD
+    in_ring = unread - overtaken(unread, claimed - read - overwritten & _WORD, header.capacity)
     coalesced, rejected = load(out + layout.COALESCED), load(out + layout.REJECTED)
     dropped = {
         "full": load(out + layout.DROPPED_FULL),
@@ -54,16 +56,21 @@ def segment_stats(segment: Segment) -> Stats:
     }
     return Stats(
         attempted=(claimed - start & _WORD) + coalesced + rejected + sum(dropped.values()),
-        consumed=read - start - overwritten & _WORD,
-        in_ring=written - read & _WORD,
+        consumed=read - start & _WORD,
+        in_ring=in_ring,
         coalesced=coalesced,
         dropped=dropped,
-        overwritten=overwritten,
+        overwritten=overwritten + unread - in_ring,
         rejected=rejected,
         aborted=claimed - written & _WORD,
         capacity=header.capacity,
         reader_attached=has_consumer(segment),
     )
+
+
+def overtaken(unread: int, claimed: int, capacity: int) -> int:
+    """Of so many unread records those that are overwritten; claimed: records from the reader on."""
+    return min(unread, max(0, claimed - capacity))
 
 
 def has_consumer(segment: Segment) -> bool:

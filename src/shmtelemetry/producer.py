@@ -10,6 +10,7 @@ from typing import Protocol
 from . import config, layout
 from ._clock import clock_kind
 from .errors import SegmentError
+from .recordings import prune
 from .schema import Schema
 from .segment import Segment, check_capacity, check_name, create, usable
 
@@ -53,6 +54,8 @@ class Setup:
 
     def open(self, *, further: bool = False) -> Segment:
         """A new segment with every definition so far; a smaller one for a further process."""
+        if self.policy == "overwrite_oldest":
+            prune(self.namespace, self.name)  # of producers that were killed, and there may be no reader
         return create(
             self.namespace,
             self.name,
@@ -78,9 +81,8 @@ class Setup:
 
 def check_options(policy: str, timeout: float | None) -> None:
     """Raises ValueError for what a Producer does not take."""
-    offered = [name for name in layout.POLICIES if name != "overwrite_oldest"]
-    if policy not in offered:
-        raise ValueError(f"policy {policy!r}: expected one of {', '.join(offered)}")
+    if policy not in layout.POLICIES:
+        raise ValueError(f"policy {policy!r}: expected one of {', '.join(layout.POLICIES)}")
     if timeout is not None and (policy != "block" or not timeout >= 0):
         raise ValueError(f"timeout {timeout!r}: expected seconds >= 0, and policy='block'")
 

@@ -17,7 +17,7 @@ from shmtelemetry.cli import main
 from tests.processes import run_python, wait_until
 from tests.readers import reader, shmtel
 
-COMMANDS = ["reader", "ls", "probe", "demo", "bench"]
+COMMANDS = ["reader", "ls", "tail", "dump", "probe", "demo", "bench"]
 
 
 def one_line(text: str) -> str:
@@ -65,6 +65,12 @@ def test_every_command_is_listed() -> None:
         ["probe", "ftp://localhost"],
         ["probe", "http://localhost:port"],
         ["bench", "unheard-of"],
+        ["tail"],
+        ["tail", "a/b"],
+        ["tail", "p", "--filter", "no-value"],
+        ["tail", "p", "--last", "-1"],
+        ["dump", "p", "--format", "xml"],
+        ["dump", "p", "--namespace", "a.b"],
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(arguments: list[str], namespace: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shmtelemetry import Consumer, Producer, consumer
+from shmtelemetry import Consumer, Producer, following
 from shmtelemetry.errors import ReaderBusyError
 from shmtelemetry.segment import segment_names
 from tests.processes import child, in_child, kill, wait_until
@@ -50,7 +50,7 @@ def test_a_producer_that_starts_later_is_found(namespace: str) -> None:
 
 def test_no_directory_is_listed_while_nothing_changes_in_it(namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
     listings = []
-    monkeypatch.setattr(consumer, "segment_names", lambda *args: listings.append(args) or segment_names(*args))
+    monkeypatch.setattr(following, "segment_names", lambda *args: listings.append(args) or segment_names(*args))
     with Producer("orders", DTYPE, namespace, capacity=64) as ring, Consumer("orders", namespace) as reading:
 
         def settled() -> bool:
@@ -78,7 +78,7 @@ def test_a_segment_that_appears_in_the_tick_of_the_listing_is_found(
 
     with Producer("other", DTYPE, namespace, capacity=64), Consumer("orders", namespace) as reading:
         before = stat("/dev/shm")
-        monkeypatch.setattr("shmtelemetry.consumer.os.stat", frozen)
+        monkeypatch.setattr("shmtelemetry.following.os.stat", frozen)
         reading.read()
         with Producer("orders", DTYPE, namespace, capacity=64) as ring:
             ring.emit_many(numbered(1))
@@ -240,7 +240,7 @@ def test_a_segment_of_another_user_is_left_aside(namespace: str, caplog: pytest.
 def test_a_segment_that_vanished_since_the_listing_is_no_news(
     namespace: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(consumer, "segment_names", lambda *_: iter([f"shmtel.{namespace}.orders.gone"]))
+    monkeypatch.setattr(following, "segment_names", lambda *_: iter([f"shmtel.{namespace}.orders.gone"]))
     with Consumer("orders", namespace) as ring:
         assert len(ring.read()) == 0
     assert not caplog.records

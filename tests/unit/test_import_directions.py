@@ -17,7 +17,7 @@ ROOT = "shmtelemetry"
 # Each of these may import what stands before it, and nothing else of the package.
 PRODUCER_SIDE = (
     "errors", "version", "config", "_timer", "_mapping", "_clock", "_fields", "layout", "schema", "liveness", "segment",
-    "accounting",
+    "accounting", "recordings",
     "producer", "_ring", "_entry", "_exemplars", "_instruments", "telemetry",
 )  # fmt: skip
 LEFT = {
@@ -28,7 +28,10 @@ LEFT = {
     "_exemplars",
     "_instruments",
     "telemetry",
+    "_drain",
+    "following",
     "consumer",
+    "tap",
 }  # whatever knows a ring
 BOTH_ENDS = {"sidecar", "cli", "demo", "compat", "contrib"}  # may see rings, the reader and the exporters
 
@@ -99,8 +102,11 @@ def test_the_producer_side_imports_only_what_stands_before_it(module: str) -> No
     assert IMPORTS[module] <= set(PRODUCER_SIDE[: PRODUCER_SIDE.index(module)])
 
 
-def test_the_consumer_is_built_on_the_ring_alone() -> None:
-    assert IMPORTS["consumer"] <= {"errors", "segment", "_ring"}
+def test_consumers_and_taps_are_built_on_the_ring_alone() -> None:
+    ring = {"errors", "layout", "segment", "recordings", "_mapping", "_ring"}
+    assert IMPORTS["_drain"] <= ring
+    for module in ("following", "consumer", "tap"):
+        assert IMPORTS[module] <= {*ring, "_drain", "following"}
 
 
 def test_the_aggregate_knows_no_ring_and_no_reader() -> None:

@@ -403,10 +403,13 @@ cdef inline uint64_t stage_fold(Core *core, Step *step, uint64_t count, Fold *fo
     return count + 4
 
 
-cdef inline void move_position(Core *core, Slot *slot, uint64_t position) noexcept nogil:
-    """Not within a run: without applying the records before `position`."""
+cdef inline void move_position(Core *core, Slot *slot, uint64_t position, uint64_t overwritten) noexcept nogil:
+    """Not within a run: without applying the records before `position`. overwritten: of all before it."""
     cdef Step *step = next_step(core)
     stage(core, step, 0, &slot.position, position)
     stage(core, step, 1, &slot.kept_position, ~position)
-    seal(core, step, 2)
+    stage(core, step, 2, &slot.overwritten, overwritten)
+    seal(core, step, 3)
+    begin_figures(slot)  # whoever takes the one for the other counts records twice or not at all
     apply_step(core, step)
+    end_figures(slot)

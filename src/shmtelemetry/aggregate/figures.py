@@ -43,6 +43,11 @@ def _totals(text: str, name: np.void, slots: list[np.void]) -> ProducerTotals:
     read = [_since_start(slot, "position") for slot in slots]
     written = [max(_since_start(slot, "write_position"), at) for slot, at in zip(slots, read, strict=True)]
     claimed = [max(_since_start(slot, "claimed_position"), at) for slot, at in zip(slots, written, strict=True)]
+    # Of an overwrite_oldest ring, what the reader will find overwritten; elsewhere no more is claimed than fits.
+    gone = [
+        min(written[at] - read[at], max(0, claimed[at] - read[at] - int(slot["capacity"])))
+        for at, slot in enumerate(slots)
+    ]
     dropped = {reason: total(f"dropped_{reason}") for reason in REASONS}
     live = [slot for slot in slots if slot["status"] == SLOT_LIVE]
     not_written = [sum(int(slot[field]) for field in NOT_WRITTEN) for slot in slots]
@@ -51,10 +56,10 @@ def _totals(text: str, name: np.void, slots: list[np.void]) -> ProducerTotals:
         live=len(live),
         attempted=int(name["attempted"]) + sum(claimed) + sum(not_written),
         consumed=int(name["consumed"]) + sum(read) - sum(int(slot["overwritten"]) for slot in slots),
-        in_ring=sum(written) - sum(read),
+        in_ring=sum(written) - sum(read) - sum(gone),
         coalesced=total("coalesced"),
         dropped=dropped,
-        overwritten=total("overwritten"),
+        overwritten=total("overwritten") + sum(gone),
         rejected=total("rejected"),
         aborted=int(name["aborted"]) + sum(claimed) - sum(written),
         invalid=total("invalid"),
@@ -97,6 +102,13 @@ def families(header: np.void, found: Mapping[str, ProducerTotals]) -> Iterator[t
         "Steps of counters and gauges that met a full ring and were kept in cells.",
         ("producer",),
         {key: producer.coalesced for key, producer in by_name.items()},
+    )
+    yield _family(
+        "counter",
+        "shmtel_overwritten_records_total",
+        "Records of overwrite_oldest rings that were replaced before the reader took them.",
+        ("producer",),
+        {key: producer.overwritten for key, producer in by_name.items()},
     )
     yield _family(
         "counter",

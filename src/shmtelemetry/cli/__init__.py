@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import click
 
 from ..errors import ShmtelError
-from . import bench_command, demo, ls, probe, reader
+from . import bench_command, demo, dump, ls, probe, reader, tail
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
@@ -57,8 +57,9 @@ def main() -> None:
       shmtel demo
       shmtel reader --namespace bot-a --listen 127.0.0.1:8000
       shmtel ls --namespace bot-a
+      shmtel tail orders --namespace bot-a
     """
 
 
-for module in (reader, ls, probe, demo, bench_command):
+for module in (reader, ls, tail, dump, probe, demo, bench_command):
     main.add_command(module.command)

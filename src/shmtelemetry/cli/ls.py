@@ -60,7 +60,7 @@ def command(namespace: str | None, as_json: bool) -> None:
 def describe(name: str) -> dict[str, Any] | None:
     """One segment, in the keys that the help explains; None if it has gone meanwhile."""
     from .. import layout
-    from ..accounting import has_consumer
+    from ..accounting import has_consumer, segment_stats
     from ..errors import SegmentError
     from ..segment import DIRECTORY, attach, parse_name
 
@@ -77,14 +77,12 @@ def describe(name: str) -> dict[str, Any] | None:
     except SegmentError as error:
         return row | {"error": str(error)} if os.path.lexists(path) else None
     try:
-        header, load = segment.header, segment.mapping.load
-        read = load(header.reader_offset + layout.READ_POSITION)
-        written = load(header.producer_offset + layout.WRITE_POSITION)
-        reader = load(header.reader_offset + layout.READER_PID)
+        header = segment.header
+        reader = segment.mapping.load(header.reader_offset + layout.READER_PID)
         return row | {
             "pid": header.pid,
             "alive": segment.alive(),
-            "in_ring": min((written - read) % 2**64, header.capacity),
+            "in_ring": min(segment_stats(segment).in_ring, header.capacity),
             "capacity": header.capacity,
             "policy": next(policy for policy, number in layout.POLICIES.items() if number == header.policy),
             "age_seconds": round(max(0.0, time.time() - header.created_ns / 1e9), 3),

@@ -20,8 +20,9 @@ from .._clock import epoch_anchor, tick_length
 from .._clock cimport nanoseconds
 from .._mapping cimport Mapping
 from .._ring cimport (
-    SHMTEL_LOAD_ACQUIRE, SHMTEL_STORE_RELAXED, SHMTEL_STORE_RELEASE, shmtel_cell, shmtel_cell_read, shmtel_consumer,
-    shmtel_drain, shmtel_producer_page, shmtel_reader_page, shmtel_record, shmtel_release, shmtel_sample,
+    SHMTEL_LOAD_ACQUIRE, SHMTEL_OVERWRITE_OLDEST, SHMTEL_STORE_RELAXED, SHMTEL_STORE_RELEASE, shmtel_cell,
+    shmtel_cell_read, shmtel_consumer, shmtel_copy, shmtel_drain, shmtel_lost, shmtel_producer_page, shmtel_reader_page,
+    shmtel_record, shmtel_release, shmtel_sample, shmtel_skip,
 )
 from ..aggregate._kernels cimport (
     Buckets, apply_record, apply_samples, epoch_ns, fold_counter, fold_dropped, fold_gauge, fold_slot, observe,
@@ -74,6 +75,7 @@ cdef enum:
     MAX_RINGS = 65536
     MAX_METRICS = 65536
     BATCH = 4096           # records between two releases
+    COPIES = 1 << 18       # bytes of the records of an overwrite_oldest ring that are copied at once
     SCAN = 32              # rings among which new activity is looked for in one turn
     NEAR = 8               # rings between the prefetch of a position and its use
 
@@ -116,6 +118,7 @@ cdef struct Ring:          # a look at an idle ring needs the first cache line a
     Places places          # of exemplars
     uint32_t clock
     uint32_t local         # whether pid is one of this pid namespace
+    uint64_t copies        # of an overwrite_oldest ring: records that are copied at once, a power of two; else 0
     uint64_t ending        # whether its producer is dead
     uint64_t lost          # records that were not written, as far as Flow has them
     uint64_t checked_ns    # when somebody last looked whether it is
@@ -203,6 +206,7 @@ cdef class Agent:
     cdef double fullest             # ring of the last turn, as a fraction of its capacity
     cdef Flow *flows                # by number of the metric
     cdef uint64_t flowing           # numbers of metrics that are made of fields are below this
+    cdef unsigned char *copied      # records of an overwrite_oldest ring, before they are applied
     cdef list bounds                # Buckets objects, kept alive
 
     def __cinit__(self, Store store, int keeper_fd, uint64_t longest_ns, Mapping control, size_t bell, size_t asked):
@@ -214,7 +218,8 @@ cdef class Agent:
         self.active = <uint32_t *>calloc(MAX_RINGS, sizeof(uint32_t))
         self.listed = <unsigned char *>calloc(MAX_RINGS, 1)
         self.flows = <Flow *>calloc(MAX_METRICS, sizeof(Flow))
-        if self.active == NULL or self.listed == NULL or self.flows == NULL:
+        self.copied = <unsigned char *>calloc(COPIES, 1)
+        if self.active == NULL or self.listed == NULL or self.flows == NULL or self.copied == NULL:
             raise MemoryError()
         self.store, self.core, self.keeper_fd, self.longest_ns = store, &store.core, keeper_fd, longest_ns
         self.control, self.bell = control, <uint32_t *>(control.base + bell)
@@ -231,6 +236,7 @@ cdef class Agent:
         free(self.active)
         free(self.listed)
         free(self.flows)
+        free(self.copied)
 
     def calibrate(self):
         """Note what the clocks say now, so that ticks become time without a drift."""
@@ -253,7 +259,7 @@ cdef class Agent:
         """A new ring, in set-up; `start` hands it to the loop. Returns its number."""
         cdef Mapping mapping = segment.mapping
         cdef Ring *ring
-        cdef uint64_t at = 0
+        cdef uint64_t at = 0, overwritten = 0
         header = segment.header
         while at < self.high and self.rings[at].status != FREE:
             at += 1
@@ -268,10 +274,17 @@ cdef class Agent:
         ring.in_.in_ = <shmtel_reader_page *>(mapping.base + <size_t>header.reader_offset)
         ring.catalogue = mapping.base + <size_t>header.catalogue_offset
         ring.slot = <Slot *>(self.core.base + slot_offset)
+        if <int>header.policy == SHMTEL_OVERWRITE_OLDEST:
+            ring.copies = BATCH
+            while ring.copies * ring.in_.record_size > COPIES:
+                ring.copies //= 2
+            ring.in_.overwritten = ring.slot.overwritten
+            overwritten = ring.in_.in_.overwritten
         # What a reader committed before it was killed is released now; what somebody else consumed is not read again.
         ring.in_.position = ring.slot.position
-        if <int64_t>(ring.in_.in_.read_position - ring.in_.position) > 0:
-            ring.in_.position = ring.in_.in_.read_position
+        if <int64_t>(ring.in_.in_.read_position + overwritten - ring.in_.position) > 0:
+            ring.in_.position, ring.in_.overwritten = ring.in_.in_.read_position + overwritten, overwritten
+        shmtel_skip(&ring.in_, 0)
         shmtel_release(&ring.in_, 0)
         ring.lost = lost_records(ring.slot)
         ring.mode = SAMPLES if header.flags & layout.FLAG_INSTRUMENTS else DISCARD
@@ -354,10 +367,18 @@ cdef class Agent:
         """
         cdef Ring *ring = &self.rings[number]
         cdef unsigned char key[KEY]
-        cdef uint64_t available = shmtel_drain(&ring.in_), at
+        cdef uint64_t count = min(shmtel_drain(&ring.in_), ring.in_.capacity, ring.copies or BATCH), at, lost = 0
+        cdef const unsigned char *record
+        cdef unsigned char[::1] copied
+        if ring.copies:
+            copied = bytearray(count * ring.in_.record_size or 1)
+            lost = shmtel_copy(&ring.in_, &copied[0], count)
         wanted = {}
-        for at in range(min(available, BATCH)):
-            gather(ring.plan, shmtel_record(&ring.in_, ring.in_.position + at), key)
+        for at in range(min(lost, count), count):
+            record = shmtel_record(&ring.in_, ring.in_.position + at)
+            if ring.copies:
+                record = &copied[at * ring.in_.record_size]
+            gather(ring.plan, record, key)
             if find_group(ring.plan, key) == ring.plan.groups:
                 wanted[(<const char *>key)[:ring.plan.key_size]] = None
         return list(wanted)
@@ -452,17 +473,23 @@ cdef class Agent:
         cdef uint64_t available = shmtel_drain(&ring.in_), left, before
         cdef Batch batch
         cdef Outcome outcome = DONE
+        if ring.copies:
+            available -= min(available, self.skip(ring, shmtel_lost(&ring.in_)))
         if available > ring.in_.capacity:
             self.want(ring, LIES)
             return 0
         if SHMTEL_UNLIKELY(ring.slot.position != ring.in_.position):  # somebody else has consumed, see add
-            move_position(self.core, ring.slot, ring.in_.position)
+            move_position(self.core, ring.slot, ring.in_.position, ring.in_.overwritten)
         left = available
         if available:
             ring.active_ns = now
             self.fullest = max(self.fullest, <double>available / <double>ring.in_.capacity)
         while left and outcome == DONE:
             self.batch_of(ring, &batch, min(left, BATCH))
+            if ring.copies:
+                left -= min(left, self.copy_batch(ring, &batch))
+                if batch.count == 0:
+                    continue
             before = batch.position
             if ring.mode == SAMPLES:
                 self.observe_lag(&batch)
@@ -477,7 +504,7 @@ cdef class Agent:
                 self.count_flow(ring.plan, batch.position - before, 0)
             else:
                 batch.position += batch.count
-                move_position(self.core, ring.slot, batch.position)
+                move_position(self.core, ring.slot, batch.position, ring.in_.overwritten)
             left -= batch.position - before
             shmtel_release(&ring.in_, batch.position - before)
             if batch.now_ns - self.rested_ns > WORK_NS:
@@ -490,6 +517,23 @@ cdef class Agent:
         elif outcome == NEED_SPACE:
             self.want(ring, WANT_SPACE)
         return available - left
+
+    cdef uint64_t copy_batch(self, Ring *ring, Batch *batch) noexcept nogil:
+        """Let the batch be copies, of what was not overwritten meanwhile; returns how many records were."""
+        cdef uint64_t index = batch.position & (ring.copies - 1), lost
+        batch.count = min(batch.count, ring.copies - index)
+        batch.records, batch.mask = self.copied, ring.copies - 1
+        lost = self.skip(ring, shmtel_copy(&ring.in_, self.copied + index * batch.record_size, batch.count))
+        batch.position += lost
+        batch.count -= min(batch.count, lost)
+        return lost
+
+    cdef uint64_t skip(self, Ring *ring, uint64_t lost) noexcept nogil:
+        """Pass over records that were overwritten, in the state and then in the segment; returns how many."""
+        if lost:
+            move_position(self.core, ring.slot, ring.in_.position + lost, ring.in_.overwritten + lost)
+            shmtel_skip(&ring.in_, lost)
+        return lost
 
     cdef void observe_lag(self, Batch *batch) noexcept nogil:
         """The age of the batch's oldest record. Before the batch, so that the log's last step is the batch's own."""
@@ -560,7 +604,7 @@ cdef class Agent:
         slot.dropped_timeout = SHMTEL_LOAD_ACQUIRE(&out.dropped_timeout)
         slot.dropped_no_ring = SHMTEL_LOAD_ACQUIRE(&out.dropped_no_ring)
         slot.rejected = SHMTEL_LOAD_ACQUIRE(&out.rejected)
-        slot.overwritten = ring.in_.in_.overwritten
+        slot.overwritten = ring.in_.overwritten
         # Loaded before the other, stored after it: at whichever instant a kill comes, no more is claimed than can be.
         claimed = SHMTEL_LOAD_ACQUIRE(&out.claimed_position)
         SHMTEL_STORE_RELAXED(&slot.write_position, SHMTEL_LOAD_ACQUIRE(&out.write_position))

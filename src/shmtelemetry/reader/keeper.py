@@ -10,6 +10,7 @@ from .. import layout
 from ..aggregate.series import SLOT_ASIDE, SLOT_ENDED, SLOTS
 from ..aggregate.state import State
 from ..errors import ReaderBusyError, SegmentError, StateError
+from ..recordings import is_recording, unlink_surplus
 from ..segment import DIRECTORY, Segment, attach, header_uuid, segment_names
 from ._agent import Agent, Status
 from .attachment import Attachment
@@ -27,6 +28,7 @@ class Keeper:
         self._state, self._agent = state, agent
         self._discovery = Discovery(namespace)
         self._attachments: dict[int, Attachment] = {}  # by number of the ring
+        self._recordings: dict[bytes, str] = {}  # uuid → name, of those that are in the state and stay
         self._served = -1  # Agent.wanted when everything that rings wanted was done
         self._checked = 0
         self._fold_orphans(namespace)
@@ -182,6 +184,9 @@ class Keeper:
     def _remove(self, segment: Segment) -> None:
         """All of an ended segment is in the state."""
         self._state.parts.retire(segment.header.uuid)
+        if is_recording(segment):
+            self._keep(segment)
+            return
         try:
             segment.unlink()
         except OSError as error:  # another user's file in a sticky directory: the slot goes on saying that it is folded
@@ -189,6 +194,15 @@ class Keeper:
             self._discovery.put_aside(segment.name, "retired")
         else:
             self._state.free_slot(segment.header.uuid)
+
+    def _keep(self, recording: Segment) -> None:
+        """It stays, and its slot goes on saying that it is folded; older ones may have to go."""
+        self._recordings[recording.header.uuid] = recording.name
+        unlink_surplus(recording.namespace, recording.producer)
+        for uuid, name in list(self._recordings.items()):
+            if not os.path.lexists(os.path.join(DIRECTORY, name)):
+                del self._recordings[uuid]
+                self._state.free_slot(uuid)
 
     def _learn_rest(self, attachment: Attachment) -> None:
         """Definitions that no record has needed may have cells."""
