@@ -6,6 +6,9 @@ VENV ?= .venv
 ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+SANITIZED := .venv-sanitize
+SANITIZERS := LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" PYTHONMALLOC=malloc \
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 SOURCES := pyproject.toml setup.py $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
 .PHONY: help demo test stress check bench gates peers clean
@@ -21,6 +24,9 @@ test: $(VENV)/.test  ## the whole test suite; ARGS="-k ring" passes arguments to
 
 stress: $(VENV)/.test  ## the tests that take minutes
 	$(BIN)/python -m pytest -m stress $(ARGS)
+
+sanitize: $(SANITIZED)/.sanitized  ## the test suite with AddressSanitizer and UndefinedBehaviorSanitizer in every compiled module
+	$(SANITIZERS) $(SANITIZED)/bin/python -m pytest -m 'not stress and not unsanitized' $(ARGS)
 
 check: $(VENV)/.check  ## ruff, mypy --strict, cython-lint
 	$(BIN)/ruff check .
@@ -54,6 +60,11 @@ $(VENV)/.ready: pyproject.toml
 
 $(VENV)/.built: $(VENV)/.ready $(SOURCES)
 	$(PIP) --no-build-isolation --editable .
+	@touch $@
+
+$(SANITIZED)/.sanitized: pyproject.toml $(SOURCES) $(shell find src -name '*.py')
+	$(MAKE) VENV=$(SANITIZED) $(SANITIZED)/.ready
+	SHMTEL_BUILD=sanitize $(SANITIZED)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --group test .
 	@touch $@
 
 $(VENV)/.test $(VENV)/.check $(VENV)/.bench: $(VENV)/.%: $(VENV)/.built

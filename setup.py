@@ -64,6 +64,7 @@ def extension(module: str) -> Extension:
 
 
 setup(
+    options={"build": {"build_base": f"build/{kind}"}},  # what one kind has built is nothing to another
     ext_modules=cythonize(
         [extension(module) for module in MODULES],
         language_level=3,

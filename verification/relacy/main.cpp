@@ -1,0 +1,19 @@
+// relacy [LINE]: run every test of the header, up to the first that fails. With LINE, without the ordering that this line
+// of the header asks for; then a test has to fail.
+#include "rings.hpp"
+#include "marks.hpp"
+
+#include <cstdlib>
+
+int shadow::weakened = 0;
+shadow::memory *shadow::shared = nullptr;
+
+int main(int count, char **arguments) {
+    if (count > 1)
+        shadow::weakened = std::atoi(arguments[1]);
+    unsigned executions = 40000;
+    bool passed = passes<push>("push", executions) && passes<push_many>("push_many", executions) &&
+                  passes<push_sample>("push_sample", executions) && passes<cell>("cell", executions) &&
+                  passes<exemplar>("exemplar", executions);
+    return passed ? 0 : 1;
+}
