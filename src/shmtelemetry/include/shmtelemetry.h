@@ -6,6 +6,8 @@
  *
  *   producer: shmtel_claim -> write the record -> shmtel_publish
  *   consumer: shmtel_drain -> read the records -> shmtel_release
+ *   consumer of an overwrite_oldest ring: shmtel_drain -> shmtel_copy -> shmtel_skip what is lost -> shmtel_release
+ *   tap: the same, and the position that it moves is its own; the producer knows nothing of it
  *
  * A position is a monotonic 64-bit count that may wrap; an index is `position & mask`. Positions are compared by
  * difference only. Layout of the shared pages: see layout.py, which draws it; a test compares the two byte by byte.
@@ -38,6 +40,7 @@
 #define SHMTEL_MAGIC UINT64_C(0x314c45544d4853) /* "SHMTEL1" in little-endian memory */
 #define SHMTEL_LAYOUT_VERSION 1
 #define SHMTEL_BYTE_ORDER UINT32_C(0x01020304)
+#define SHMTEL_NEVER (UINT64_C(1) << 63) /* records until the ring of an overwrite_oldest producer is full */
 #define SHMTEL_BATCH 64 /* records that shmtel_push_many claims and publishes at once */
 #define SHMTEL_EXEMPLAR_LABELS 576 /* bytes that the labels of one exemplar take at most */
 
@@ -88,8 +91,10 @@ typedef struct shmtel_producer_page { /* only the producer writes here */
     SHMTEL_ATOMIC(uint64_t) exemplars;
 } shmtel_producer_page;
 
+/* The consumer stands at read_position + overwritten: releasing records is one store and skipping lost ones another, so a
+ * kill leaves both counts exact. Nothing is overwritten but under overwrite_oldest. */
 typedef struct shmtel_reader_page { /* only the consumer writes here */
-    SHMTEL_ATOMIC(uint64_t) read_position;
+    SHMTEL_ATOMIC(uint64_t) read_position; /* start_position and the records that were read */
     SHMTEL_ATOMIC(uint64_t) overwritten;
     SHMTEL_ATOMIC(uint64_t) reader_pid;
     SHMTEL_ATOMIC(uint64_t) reader_role;
@@ -170,6 +175,10 @@ typedef struct shmtel_producer {
 static inline int shmtel_refresh(shmtel_producer *producer) {
     if (!producer->records)
         return 0;
+    if (producer->policy == SHMTEL_OVERWRITE_OLDEST) { /* whoever reads looks at claimed_position */
+        producer->limit = producer->position + SHMTEL_NEVER;
+        return 1;
+    }
     /* SYNC POINT: release. Pairs with shmtel_release: what the consumer has read may be overwritten. */
     uint64_t read_position = SHMTEL_LOAD_ACQUIRE(&producer->in->read_position);
     uint64_t used = producer->position - read_position;
@@ -185,7 +194,8 @@ static inline void *shmtel_claim(shmtel_producer *producer) {
     if (SHMTEL_UNLIKELY(position == producer->limit) && !shmtel_refresh(producer))
         return NULL;
     SHMTEL_STORE_RELAXED(&producer->out->claimed_position, position + 1);
-    SHMTEL_FENCE_RELEASE(); /* whoever sees a byte of the record sees the claim */
+    /* SYNC POINT: claim. Pairs with shmtel_lost: whoever sees a byte of the record sees the claim. */
+    SHMTEL_FENCE_RELEASE();
     return producer->records + (position & producer->mask) * producer->record_size;
 }
 
@@ -235,6 +245,7 @@ static inline uint64_t shmtel_push_many(shmtel_producer *producer, const void *r
         if (batch > producer->capacity - index) /* up to the ring's end; the rest is the next batch */
             batch = producer->capacity - index;
         SHMTEL_STORE_RELAXED(&producer->out->claimed_position, position + batch);
+        /* SYNC POINT: claim. */
         SHMTEL_FENCE_RELEASE();
         SHMTEL_COPY(producer->records + index * producer->record_size, from, batch * producer->record_size);
         producer->position = position + batch;
@@ -326,15 +337,17 @@ static inline int shmtel_exemplar_read(const shmtel_exemplar *place, uint64_t ro
 
 typedef struct shmtel_consumer { /* private to the consuming process */
     uint64_t position;           /* the next to read */
+    uint64_t overwritten;        /* of the records before it; 0 but under overwrite_oldest */
     uint64_t mask;
     uint64_t capacity;
     uint64_t record_size;
     const unsigned char *records;
     const shmtel_producer_page *out;
-    shmtel_reader_page *in;
+    shmtel_reader_page *in; /* of the segment; a tap has one of its own, outside it */
 } shmtel_consumer;
 
-/* How many records are published and not yet released. More than `capacity` means that the segment lies. */
+/* How many records are published and not yet passed. More than `capacity` means that the producer has lapped a tap or
+ * the consumer of an overwrite_oldest ring, and of any other consumer that the segment lies. */
 static inline uint64_t shmtel_drain(const shmtel_consumer *consumer) {
     /* SYNC POINT: publish. Pairs with shmtel_publish: every record before the position is whole. */
     return SHMTEL_LOAD_ACQUIRE(&consumer->out->write_position) - consumer->position;
@@ -344,11 +357,39 @@ static inline const unsigned char *shmtel_record(const shmtel_consumer *consumer
     return consumer->records + (position & consumer->mask) * consumer->record_size;
 }
 
+/* How many records from the position on are overwritten, or may be just now. Copies of the others that were made before
+ * this call are whole. Only after shmtel_drain, which lets nobody see an older claim. */
+static inline uint64_t shmtel_lost(const shmtel_consumer *consumer) {
+    /* SYNC POINT: claim. Pairs with shmtel_claim: whose copy has a byte of a later record sees that one's claim. */
+    SHMTEL_FENCE_ACQUIRE();
+    uint64_t ahead = SHMTEL_LOAD_RELAXED(&consumer->out->claimed_position) - consumer->position;
+    return ahead > consumer->capacity ? ahead - consumer->capacity : 0;
+}
+
+/* Copies `count` published records, at most `capacity`, from the position on, which stays. Returns shmtel_lost: so many
+ * of the copies, from the first on, are not whole. */
+static inline uint64_t shmtel_copy(const shmtel_consumer *consumer, void *records, uint64_t count) {
+    uint64_t size = consumer->record_size;
+    uint64_t head = consumer->capacity - (consumer->position & consumer->mask); /* up to the ring's end */
+    if (head > count)
+        head = count;
+    SHMTEL_COPY(records, shmtel_record(consumer, consumer->position), head * size);
+    SHMTEL_COPY((unsigned char *)records + head * size, consumer->records, (count - head) * size);
+    return shmtel_lost(consumer);
+}
+
+/* Passes over records that are lost, and counts them. */
+static inline void shmtel_skip(shmtel_consumer *consumer, uint64_t lost) {
+    consumer->position += lost;
+    consumer->overwritten += lost;
+    SHMTEL_STORE_RELEASE(&consumer->in->overwritten, consumer->overwritten);
+}
+
 /* Gives the places of the next `count` records back to the producer. */
 static inline void shmtel_release(shmtel_consumer *consumer, uint64_t count) {
     consumer->position += count;
     /* SYNC POINT: release. Pairs with shmtel_refresh: the records were read before the position moves. */
-    SHMTEL_STORE_RELEASE(&consumer->in->read_position, consumer->position);
+    SHMTEL_STORE_RELEASE(&consumer->in->read_position, consumer->position - consumer->overwritten);
 }
 
 #endif
