@@ -1,7 +1,8 @@
 // relacy [LINE]: run every test of the header, up to the first that fails. With LINE, without the ordering that this line
 // of the header asks for; then a test has to fail.
-#include "rings.hpp"
+#include "laps.hpp"
 #include "marks.hpp"
+#include "rings.hpp"
 
 #include <cstdlib>
 
@@ -14,6 +15,8 @@ int main(int count, char **arguments) {
     unsigned executions = 40000;
     bool passed = passes<push>("push", executions) && passes<push_many>("push_many", executions) &&
                   passes<push_sample>("push_sample", executions) && passes<cell>("cell", executions) &&
-                  passes<exemplar>("exemplar", executions);
+                  passes<exemplar>("exemplar", executions) && passes<overwrite>("overwrite", executions) &&
+                  passes<overwrite_many>("overwrite_many", executions) && passes<tap_of_batches>("tap_of_batches", executions) &&
+                  passes<tap_beside_consumer>("tap_beside_consumer", executions);
     return passed ? 0 : 1;
 }

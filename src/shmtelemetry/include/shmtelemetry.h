@@ -193,7 +193,8 @@ static inline void *shmtel_claim(shmtel_producer *producer) {
     uint64_t position = producer->position;
     if (SHMTEL_UNLIKELY(position == producer->limit) && !shmtel_refresh(producer))
         return NULL;
-    SHMTEL_STORE_RELAXED(&producer->out->claimed_position, position + 1);
+    /* SYNC POINT: lap. Pairs with shmtel_lost: whoever sees the claim sees what was published before it. */
+    SHMTEL_STORE_RELEASE(&producer->out->claimed_position, position + 1);
     /* SYNC POINT: claim. Pairs with shmtel_lost: whoever sees a byte of the record sees the claim. */
     SHMTEL_FENCE_RELEASE();
     return producer->records + (position & producer->mask) * producer->record_size;
@@ -244,7 +245,8 @@ static inline uint64_t shmtel_push_many(shmtel_producer *producer, const void *r
             batch = producer->limit - position;
         if (batch > producer->capacity - index) /* up to the ring's end; the rest is the next batch */
             batch = producer->capacity - index;
-        SHMTEL_STORE_RELAXED(&producer->out->claimed_position, position + batch);
+        /* SYNC POINT: lap. */
+        SHMTEL_STORE_RELEASE(&producer->out->claimed_position, position + batch);
         /* SYNC POINT: claim. */
         SHMTEL_FENCE_RELEASE();
         SHMTEL_COPY(producer->records + index * producer->record_size, from, batch * producer->record_size);
@@ -362,7 +364,8 @@ static inline const unsigned char *shmtel_record(const shmtel_consumer *consumer
 static inline uint64_t shmtel_lost(const shmtel_consumer *consumer) {
     /* SYNC POINT: claim. Pairs with shmtel_claim: whose copy has a byte of a later record sees that one's claim. */
     SHMTEL_FENCE_ACQUIRE();
-    uint64_t ahead = SHMTEL_LOAD_RELAXED(&consumer->out->claimed_position) - consumer->position;
+    /* SYNC POINT: lap. Pairs with shmtel_claim: who has skipped what is lost never finds itself ahead of the publish. */
+    uint64_t ahead = SHMTEL_LOAD_ACQUIRE(&consumer->out->claimed_position) - consumer->position;
     return ahead > consumer->capacity ? ahead - consumer->capacity : 0;
 }
 
