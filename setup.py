@@ -64,7 +64,8 @@ def extension(module: str) -> Extension:
 
 
 setup(
-    options={"build": {"build_base": f"build/{kind}"}},  # what one kind has built is nothing to another
+    # Objects of one kind are nothing to another.
+    options={"build": {"build_base": f"build/{kind}"}, "build_ext": {"parallel": os.cpu_count()}},
     ext_modules=cythonize(
         [extension(module) for module in MODULES],
         language_level=3,
@@ -75,5 +76,5 @@ setup(
             "cdivision": True,
             "embedsignature": True,
         },
-    )
+    ),
 )

@@ -83,18 +83,15 @@ struct overwrite_many : lap_test<overwrite_many, 2, 4, 1> { // batches of the wh
 
     void thread(unsigned index) {
         if (index == 0)
-            for (int round = 0; round < 2; round++) {
-                push_batch(4);
-                push_batch(3);
-                produce_one_by_one(1);
-            }
+            for (uint64_t batch : {2, 4, 4, 0, 3, 4, 0}) // the first up to the ring's end
+                batch ? push_batch(batch) : produce_one_by_one(1);
         else
             for (int turn = 0; turn < 4; turn++)
                 follow(consumer, 4);
     }
     void after() {
         finish(consumer);
-        RL_ASSERT(accepted == 16);
+        RL_ASSERT(accepted == 19);
     }
 };
 
