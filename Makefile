@@ -6,9 +6,13 @@ VENV ?= .venv
 ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+SANITIZED := .venv-sanitize
+SANITIZERS := LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" PYTHONMALLOC=malloc \
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+SANITIZED_TESTS := not stress and not unsanitized
 SOURCES := pyproject.toml setup.py $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: help demo test stress check bench gates peers clean
+.PHONY: help demo test stress verify sanitize check bench gates peers clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +25,13 @@ test: $(VENV)/.test  ## the whole test suite; ARGS="-k ring" passes arguments to
 
 stress: $(VENV)/.test  ## the tests that take minutes
 	$(BIN)/python -m pytest -m stress $(ARGS)
+
+sanitize: $(SANITIZED)/.sanitized  ## the test suite with AddressSanitizer and UndefinedBehaviorSanitizer in every compiled module
+	$(SANITIZERS) $(SANITIZED)/bin/python -m pytest -m '$(SANITIZED_TESTS)' $(ARGS)
+
+verify: $(VENV)/.test  ## prove what docs/verification.md says; ARGS=--write writes that page
+	$(BIN)/python -m verification $(ARGS)
+	$(MAKE) sanitize ARGS="tests/unit tests/property -q" SANITIZED_TESTS="$(SANITIZED_TESTS) and not slow"
 
 check: $(VENV)/.check  ## ruff, mypy --strict, cython-lint
 	$(BIN)/ruff check .
@@ -54,6 +65,11 @@ $(VENV)/.ready: pyproject.toml
 
 $(VENV)/.built: $(VENV)/.ready $(SOURCES)
 	$(PIP) --no-build-isolation --editable .
+	@touch $@
+
+$(SANITIZED)/.sanitized: pyproject.toml $(SOURCES) $(shell find src -name '*.py')
+	$(MAKE) VENV=$(SANITIZED) $(SANITIZED)/.ready
+	SHMTEL_BUILD=sanitize $(SANITIZED)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --group test .
 	@touch $@
 
 $(VENV)/.test $(VENV)/.check $(VENV)/.bench: $(VENV)/.%: $(VENV)/.built

@@ -65,6 +65,8 @@ def extension(module: str) -> Extension:
 
 
 setup(
+    # Objects of one kind are nothing to another.
+    options={"build": {"build_base": f"build/{kind}"}, "build_ext": {"parallel": os.cpu_count()}},
     ext_modules=cythonize(
         [extension(module) for module in MODULES],
         language_level=3,
@@ -75,5 +77,5 @@ setup(
             "cdivision": True,
             "embedsignature": True,
         },
-    )
+    ),
 )

@@ -65,6 +65,7 @@ def test_an_instrument_with_labels_asks_for_them(tel: Telemetry, use: str) -> No
         getattr(tel.counter("orders", labels=("symbol",)), use)()
 
 
+@pytest.mark.slow
 def test_twenty_thousand_series_are_all_there_and_emit(tel: Telemetry, namespace: str) -> None:
     orders = tel.counter("orders", labels=("symbol",))
     before = tel._producer.segment.size

@@ -192,7 +192,8 @@ cdef class Seconds:
         if known.created_ns != copied.series.created_ns:  # it was removed, and has begun anew
             known.value = 0
             memset(known.specials, 0, sizeof(known.specials))
-            memset(known.counts, 0, <size_t>known.octaves * PAGE_BUCKETS * 4)
+            if known.octaves:
+                memset(known.counts, 0, <size_t>known.octaves * PAGE_BUCKETS * 4)
             known.created_ns = copied.series.created_ns
         if copied.octaves:
             offset = (copied.first - known.first) * PAGE_BUCKETS

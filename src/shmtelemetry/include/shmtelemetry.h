@@ -29,6 +29,9 @@
 #define SHMTEL_STORE_RELEASE(pointer, value) __atomic_store_n((pointer), (value), __ATOMIC_RELEASE)
 #define SHMTEL_FENCE_ACQUIRE() __atomic_thread_fence(__ATOMIC_ACQUIRE)
 #define SHMTEL_FENCE_RELEASE() __atomic_thread_fence(__ATOMIC_RELEASE)
+/* What a record, a cell or an exemplar holds: plain accesses, ordered by the atomic ones around them. */
+#define SHMTEL_READ(pointer) (*(pointer))
+#define SHMTEL_WRITE(pointer, value) (*(pointer) = (value))
 #define SHMTEL_COPY(to, from, size) memcpy((to), (from), (size))
 #endif
 
@@ -190,7 +193,8 @@ static inline void *shmtel_claim(shmtel_producer *producer) {
     uint64_t position = producer->position;
     if (SHMTEL_UNLIKELY(position == producer->limit) && !shmtel_refresh(producer))
         return NULL;
-    SHMTEL_STORE_RELAXED(&producer->out->claimed_position, position + 1);
+    /* SYNC POINT: lap. Pairs with shmtel_lost: whoever sees the claim sees what was published before it. */
+    SHMTEL_STORE_RELEASE(&producer->out->claimed_position, position + 1);
     /* SYNC POINT: claim. Pairs with shmtel_lost: whoever sees a byte of the record sees the claim. */
     SHMTEL_FENCE_RELEASE();
     return producer->records + (position & producer->mask) * producer->record_size;
@@ -217,10 +221,10 @@ static inline int shmtel_push_sample(shmtel_producer *producer, uint32_t series,
     shmtel_sample *sample = (shmtel_sample *)shmtel_claim(producer);
     if (SHMTEL_UNLIKELY(!sample))
         return 0;
-    sample->time = time;
-    sample->series = series;
-    sample->flags = 0;
-    sample->value = value;
+    SHMTEL_WRITE(&sample->time, time);
+    SHMTEL_WRITE(&sample->series, series);
+    SHMTEL_WRITE(&sample->flags, UINT32_C(0));
+    SHMTEL_WRITE(&sample->value, value);
     shmtel_publish(producer);
     return 1;
 }
@@ -241,7 +245,8 @@ static inline uint64_t shmtel_push_many(shmtel_producer *producer, const void *r
             batch = producer->limit - position;
         if (batch > producer->capacity - index) /* up to the ring's end; the rest is the next batch */
             batch = producer->capacity - index;
-        SHMTEL_STORE_RELAXED(&producer->out->claimed_position, position + batch);
+        /* SYNC POINT: lap. */
+        SHMTEL_STORE_RELEASE(&producer->out->claimed_position, position + batch);
         /* SYNC POINT: claim. */
         SHMTEL_FENCE_RELEASE();
         SHMTEL_COPY(producer->records + index * producer->record_size, from, batch * producer->record_size);
@@ -265,14 +270,14 @@ static inline void shmtel_count(SHMTEL_ATOMIC(uint64_t) * counter, uint64_t amou
 static inline void shmtel_cell_set(shmtel_cell *cell, uint64_t time, double value) {
     uint64_t steps = SHMTEL_LOAD_RELAXED(&cell->steps) + 1;
     SHMTEL_FENCE_RELEASE(); /* the mark of the step before is seen before its other slot is reused */
-    cell->slot[steps & 1].time = time;
-    cell->slot[steps & 1].value = value;
+    SHMTEL_WRITE(&cell->slot[steps & 1].time, time);
+    SHMTEL_WRITE(&cell->slot[steps & 1].value, value);
     /* SYNC POINT: cell. Pairs with shmtel_cell_read. */
     SHMTEL_STORE_RELEASE(&cell->steps, steps);
 }
 
 static inline void shmtel_cell_add(shmtel_cell *cell, uint64_t time, double amount) {
-    shmtel_cell_set(cell, time, cell->slot[SHMTEL_LOAD_RELAXED(&cell->steps) & 1].value + amount);
+    shmtel_cell_set(cell, time, SHMTEL_READ(&cell->slot[SHMTEL_LOAD_RELAXED(&cell->steps) & 1].value) + amount);
 }
 
 /* Reads a cell while its producer may be writing. Returns 1, or 0 if it kept changing (try again later). */
@@ -280,8 +285,8 @@ static inline int shmtel_cell_read(const shmtel_cell *cell, uint64_t *steps, uin
     for (int attempt = 0; attempt < 64; attempt++) {
         /* SYNC POINT: cell. */
         uint64_t before = SHMTEL_LOAD_ACQUIRE(&cell->steps);
-        *time = cell->slot[before & 1].time;
-        *value = cell->slot[before & 1].value;
+        *time = SHMTEL_READ(&cell->slot[before & 1].time);
+        *value = SHMTEL_READ(&cell->slot[before & 1].value);
         SHMTEL_FENCE_ACQUIRE();
         if (SHMTEL_LOAD_RELAXED(&cell->steps) == before) {
             *steps = before;
@@ -359,7 +364,8 @@ static inline const unsigned char *shmtel_record(const shmtel_consumer *consumer
 static inline uint64_t shmtel_lost(const shmtel_consumer *consumer) {
     /* SYNC POINT: claim. Pairs with shmtel_claim: whose copy has a byte of a later record sees that one's claim. */
     SHMTEL_FENCE_ACQUIRE();
-    uint64_t ahead = SHMTEL_LOAD_RELAXED(&consumer->out->claimed_position) - consumer->position;
+    /* SYNC POINT: lap. Pairs with shmtel_claim: who has skipped what is lost never finds itself ahead of the publish. */
+    uint64_t ahead = SHMTEL_LOAD_ACQUIRE(&consumer->out->claimed_position) - consumer->position;
     return ahead > consumer->capacity ? ahead - consumer->capacity : 0;
 }
 

@@ -723,9 +723,9 @@ cdef class Agent:
         for at in range(looks):
             number = self.scanned + at
             number = number if number < high else number - high
-            # Entries without a ring give any address, which a prefetch may have.
+            # Entries without a ring give any address, which a prefetch may have; write_position is in its first line.
             PREFETCH(&self.rings[number + 2 * NEAR])
-            PREFETCH(&self.rings[number + NEAR].in_.out.write_position)
+            PREFETCH(self.rings[number + NEAR].in_.out)
             ring = &self.rings[number]
             status = SHMTEL_LOAD_ACQUIRE(&ring.status)
             if self.listed[number] or not LIVE <= status <= FOLDING:

@@ -1,0 +1,19 @@
+"""docs/verification.md is about the header that is here."""
+
+from __future__ import annotations
+
+from verification.mutants import HARMLESS, mutants
+from verification.page import PAGE, place
+
+
+def test_the_page_has_every_mutant_of_the_header_in_its_lines_and_no_other() -> None:
+    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| ") and line[2].isdigit()]
+    assert [row[: len(place(mutant))] for row, mutant in zip(rows, mutants(), strict=True)] == [
+        place(mutant) for mutant in mutants()
+    ], "make verify ARGS=--write"
+
+
+def test_every_mutant_is_caught_or_has_a_reason() -> None:
+    page = PAGE.read_text()
+    assert "NOT CAUGHT" not in page
+    assert page.count("| nothing: ") == len(HARMLESS)

@@ -1,0 +1,94 @@
+"""Every way in which the header could be a little less than it is."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+HEADER = ROOT / "src/shmtelemetry/include/shmtelemetry.h"
+ORDERING = re.compile(r"SHMTEL_(LOAD_ACQUIRE|STORE_RELEASE|FENCE_ACQUIRE|FENCE_RELEASE)\(")
+WEAKER = {
+    "LOAD_ACQUIRE": "acquire load is relaxed",
+    "STORE_RELEASE": "release store is relaxed",
+    "FENCE_ACQUIRE": "no acquire fence",
+    "FENCE_RELEASE": "no release fence",
+}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A change of the header. `text`: the changed header; None where the line is weakened without one."""
+
+    line: int
+    function: str
+    what: str
+    text: str | None = None
+
+
+# What is checked besides orderings: function, a piece of it, what stands there instead, in words.
+CHANGES = [
+    ("refresh", "used >= producer->capacity", "used > producer->capacity", "a full ring passes for one with room"),
+    ("refresh", "= read_position + producer->capacity", "= read_position + producer->capacity + 1",
+     "the cached limit is one too far"),
+    ("claim", "position == producer->limit", "0", "the cached limit is not looked at"),
+    ("claim", "position + 1);", "position);", "the claim is one behind"),
+    ("claim", "position & producer->mask", "(position + 1) & producer->mask", "the index is one too far"),
+    ("publish", "producer->position + 1", "producer->position + 2", "a position that nobody wrote is published"),
+    ("push", "    SHMTEL_COPY(place, record, producer->record_size);\n    shmtel_publish(producer);\n",
+     "    shmtel_publish(producer);\n    SHMTEL_COPY(place, record, producer->record_size);\n",
+     "published before it is written"),
+    ("push_many", "batch > producer->limit - position", "0", "a batch passes the cached limit"),
+    ("push_many", "batch > producer->capacity - index", "0", "a batch passes the ring's end"),
+    ("push_many", "claimed_position, position + batch", "claimed_position, position + 1", "one claim for a batch"),
+    ("cell_set", "&cell->slot[steps & 1].value", "&cell->slot[(steps + 1) & 1].value", "writes into the valid slot"),
+    ("cell_set", "cell->steps) + 1", "cell->steps) + 2", "the mark stays odd or even"),
+    ("cell_read", "if (SHMTEL_LOAD_RELAXED(&cell->steps) == before)", "if (1)", "the mark is not looked at again"),
+    ("cell_read", "slot[before & 1].time", "slot[(before + 1) & 1].time", "reads the slot that is written"),
+    ("exemplar_set", "shmtel_exemplar_at(place, room, steps)", "shmtel_exemplar_at(place, room, steps + 1)",
+     "writes into the valid slot"),
+    ("exemplar_set", "place->steps) + 1", "place->steps) + 2", "the mark stays odd or even"),
+    ("exemplar_read", "if (SHMTEL_LOAD_RELAXED(&place->steps) == before)", "if (1)", "the mark is not looked at again"),
+    ("lost", "ahead > consumer->capacity ? ahead - consumer->capacity : 0", "0", "nobody is ever lapped"),
+    ("lost", "ahead - consumer->capacity", "ahead - consumer->capacity - 1", "one record too few is lost"),
+    ("lost", "consumer->out->claimed_position", "consumer->out->write_position", "a lap is known by the publish only"),
+    ("skip", "consumer->overwritten += lost;", "", "what is lost is not counted"),
+    ("release", "consumer->position - consumer->overwritten", "consumer->position", "what is lost counts as read"),
+]  # fmt: skip
+
+# Those that nothing can catch, each with the reason why it is no error. Anything else that survives is one.
+HARMLESS = {
+    (
+        "skip",
+        "release store is relaxed",
+    ): "the count is one word of one writer, and no other memory is read because of it",
+}
+
+
+def mutants() -> list[Mutant]:
+    """All of the header as it is now, in the order of its lines."""
+    text = HEADER.read_text()
+    lines = text.splitlines()
+    found = []
+    for number, line in enumerate(lines, 1):
+        if line.startswith("#") or not (orderings := ORDERING.findall(line)):
+            continue
+        assert len(orderings) == 1, f"{HEADER.name}:{number}: one ordering a line, so that it can be weakened alone"
+        found.append(Mutant(number, _function_at(lines, number), WEAKER[orderings[0]]))
+    for function, old, new, what in CHANGES:
+        begin = re.search(rf"^static inline .*\bshmtel_{function}\(", text, re.MULTILINE)
+        assert begin, f"{HEADER.name} has no shmtel_{function}"
+        end = text.index("\n}\n", begin.start())
+        place = text.find(old, begin.start(), end)
+        assert place > 0, f"{HEADER.name}: shmtel_{function} has no longer {old!r}: change its mutant too"
+        changed = text[:place] + new + text[place + len(old) :]
+        found.append(Mutant(text.count("\n", 0, place) + 1, function, what, changed))
+    return sorted(found, key=lambda mutant: mutant.line)
+
+
+def _function_at(lines: list[str], number: int) -> str:
+    for line in reversed(lines[:number]):
+        if begin := re.match(r"static inline .*\bshmtel_(\w+)\(", line):
+            return begin[1]
+    raise AssertionError(f"{HEADER.name}:{number} is in no function")
