@@ -503,9 +503,9 @@ cdef void _copy_out(found, const unsigned char *records, uint64_t size, uint64_t
 cdef class Drain:
     """The consumer of one segment: holds its lock, copies records out and gives their places back."""
 
-    def __init__(self, name):
+    def __init__(self, name, allow_uids=()):
         cdef Mapping mapping
-        segment = attach(name, layout.ROLE_CONSUMER)
+        segment = attach(name, layout.ROLE_CONSUMER, allow_uids)
         header, mapping = segment.header, segment.mapping
         self.segment = segment
         self.ring.mask = header.capacity - 1
@@ -521,6 +521,7 @@ cdef class Drain:
         cdef uint64_t count
         (<Mapping>self.segment.mapping).check()
         count = shmtel_drain(&self.ring)
+        self.segment.check_whole()
         if count > self.ring.capacity:
             raise SegmentError(f"{self.segment.name}: {count:,} unread records in a ring of {self.ring.capacity:,}")
         return count
@@ -531,6 +532,7 @@ cdef class Drain:
         cdef uint64_t index = self.ring.position & self.ring.mask
         batch = np.empty(count, self.segment.schema.dtype)
         _copy_out(batch, self.ring.records, self.ring.record_size, index, min(count, self.ring.capacity - index), count)
+        self.segment.check_whole()
         shmtel_release(&self.ring, count)
         return batch
 

@@ -4,14 +4,15 @@ import contextlib
 import logging
 import os
 import time
+from collections.abc import Iterable
 from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ._ring import Drain
-from .errors import SegmentError
-from .segment import DIRECTORY, check_name, segment_names
+from .errors import SegmentError, one_line
+from .segment import DIRECTORY, check_name, check_uids, segment_names
 
 # A file that appears within the same tick of the kernel's clock as a listing leaves the directory's time as
 # it was: a time that is so young does not say yet that nothing changed.
@@ -24,13 +25,15 @@ class Consumer:
     """Drains every segment of one producer's name, the oldest first.
 
     name, namespace: of the producer, which may start later, end, fork and start again. A segment whose
-    producer has ended is unlinked once it is drained. One that is not a valid segment is logged and left aside.
+    producer has ended is unlinked once it is drained. One that is not a valid segment is logged and left aside, and so
+    is another user's, unless allow_uids names its owner.
     A Consumer belongs to its process, and to one thread at a time.
 
     Raises ReaderBusyError, here or in `read`, where somebody else consumes one of the segments.
     """
 
-    def __init__(self, name: str, namespace: str = "default") -> None:
+    def __init__(self, name: str, namespace: str = "default", *, allow_uids: Iterable[int] = ()) -> None:
+        self._allow_uids = check_uids(allow_uids)
         self.name, self.namespace = check_name("producer", name), check_name("namespace", namespace)
         self._drains: list[Drain] = []
         self._aside: set[str] = set()  # names in the directory that are not to be tried again
@@ -119,7 +122,7 @@ class Consumer:
 
     def _attach(self, name: str) -> None:
         try:
-            self._drains.append(Drain(name))
+            self._drains.append(Drain(name, self._allow_uids))
         except SegmentError as error:
             gone = isinstance(error.__cause__, FileNotFoundError)  # unlinked since the listing
             if not gone:
@@ -127,7 +130,7 @@ class Consumer:
 
     def _leave(self, name: str, error: Exception) -> None:
         self._aside.add(name)
-        logger.warning("left aside: %s", error)
+        logger.warning("left aside: %s", one_line(error))
 
     def _has_records(self, drain: Drain) -> bool:
         try:
