@@ -262,8 +262,10 @@ def hit(namespace: str, seconds: float) -> None:
             waits.append(time.perf_counter() - begin)
             if not grown and now > end - seconds / 2:
                 grown = anonymous_pages(reader.pid)
+        grown = anonymous_pages(reader.pid) - grown
         figures = reader.finish()
         assert figures["good_total"] == count
+        assert grown * PAGE < 32 * 2**20
         assert sorted(waits)[int(len(waits) * 0.99)] < 0.1
         assert figures["said"] > 1
     for path in SHM.glob(f"shmtel.{namespace}*"):
