@@ -214,10 +214,14 @@ def test_what_a_segment_says_cannot_write_lines_of_its_own_into_the_log(
 ) -> None:
     with Reader(namespace, ephemeral=True) as reader, Telemetry("p", namespace, capacity=16) as telemetry:
         forged = Forgery(telemetry._producer.segment)
-        forged.set_schema(
-            b'{"fields":[["x","a\\nb\\u001b[31m",0]],"itemsize":8,"roles":{"y\\n\\u001b":{"role":"z\\n"}}}'
-        )
+        stored = {
+            "fields": [["x\n\x1b[31m", "<u8", 0]],
+            "itemsize": 24,
+            "roles": {"y": {"role": "counter"}},
+            "events": 0,
+        }
+        forged.set_schema(json.dumps(stored).encode())
         path = forged.put()
         assert quarantined(reader) == 1
-        assert all(message.isprintable() for message in caplog.messages)
+        assert [message.isprintable() for message in caplog.messages] == [True]
         path.unlink()
