@@ -16,6 +16,7 @@ from ._agent import Agent
 
 NO_BUCKETS = Buckets(())
 MAX_FOLDS = 2**20  # label sets of one segment's cumulative columns
+SHARE = 2048  # records of a catalogue that are learned at once; other rings are served before the next
 MAX_METRICS = 4096  # of one segment: all those of a namespace share one table
 LEAST_PAYLOAD = {
     layout.KIND_SERIES: layout.CELL_SIZE + layout.SERIES_METRIC.size,
@@ -78,17 +79,17 @@ class Attachment:
                 self._plan.add_group(self._agent, self.number, self.slot, key)
         self.learn()
 
-    def learn(self) -> None:
-        """Read the definitions that are new in the catalogue."""
+    def learn(self) -> bool:
+        """Read the next definitions that are new in the catalogue; returns whether there are more."""
         if self._plan is not None:
-            return
+            return False
         stored = self.segment.catalogue(self._learned)
         gone = self._retired_before(stored)
         new: list[_NewSeries] = []
         places: list[tuple[int, int, int]] = []  # of exemplars
-        at = 0
+        at = count = 0
         try:
-            while at < len(stored):
+            while at < len(stored) and count < SHARE:
                 kind, flags, payload, size = _catalogue_record(self.segment.name, stored, at)
                 if kind == layout.KIND_METRIC:
                     if len(self._metrics) == MAX_METRICS:
@@ -104,8 +105,9 @@ class Attachment:
                 elif kind == layout.KIND_RETIRE and self._learned + at >= self._settled:
                     self._add(new)
                     if not self._retire(payload, self._learned + at, self._learned + len(stored)):
-                        break
-                at += size
+                        return False
+                at, count = at + size, count + 1
+            return at < len(stored)
         finally:  # what raises, for want of memory, is tried again from where it came to
             self._add(new)
             if places:

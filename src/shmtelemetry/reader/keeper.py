@@ -194,7 +194,8 @@ class Keeper:
     def _learn_rest(self, attachment: Attachment) -> None:
         """Definitions that no record has needed may have cells."""
         try:
-            attachment.learn()
+            while attachment.learn():
+                pass
         except StateError:
             raise
         except Exception as error:
