@@ -16,7 +16,7 @@ from ._agent import Agent
 
 NO_BUCKETS = Buckets(())
 MAX_FOLDS = 2**20  # label sets of one segment's cumulative columns
-SHARE = 2048  # records of a catalogue that are learned at once; other rings are served before the next
+SHARE = 1024  # records of a catalogue that are learned at once; other rings are served before the next
 MAX_METRICS = 4096  # of one segment: all those of a namespace share one table
 LEAST_PAYLOAD = {
     layout.KIND_SERIES: layout.CELL_SIZE + layout.SERIES_METRIC.size,
