@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+SECONDS ?= 300
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SANITIZED := .venv-sanitize
@@ -12,7 +13,7 @@ SANITIZERS := LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file
 SANITIZED_TESTS := not stress and not unsanitized
 SOURCES := pyproject.toml setup.py $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: help demo test stress verify sanitize check bench gates peers clean
+.PHONY: help demo test stress verify sanitize fuzz check bench gates peers clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +33,9 @@ sanitize: $(SANITIZED)/.sanitized  ## the test suite with AddressSanitizer and U
 verify: $(VENV)/.test  ## prove what docs/verification.md says; ARGS=--write writes that page
 	$(BIN)/python -m verification $(ARGS)
 	$(MAKE) sanitize ARGS="tests/unit tests/property -q" SANITIZED_TESTS="$(SANITIZED_TESTS) and not slow"
+
+fuzz: $(VENV)/.fuzz  ## search for segments that break the reader; SECONDS=300 says how long
+	fuzzing/run $(SECONDS) $(BIN)/python
 
 check: $(VENV)/.check  ## ruff, mypy --strict, cython-lint
 	$(BIN)/ruff check .
@@ -72,6 +76,6 @@ $(SANITIZED)/.sanitized: pyproject.toml $(SOURCES) $(shell find src -name '*.py'
 	SHMTEL_BUILD=sanitize $(SANITIZED)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --group test .
 	@touch $@
 
-$(VENV)/.test $(VENV)/.check $(VENV)/.bench: $(VENV)/.%: $(VENV)/.built
+$(VENV)/.test $(VENV)/.check $(VENV)/.bench $(VENV)/.fuzz: $(VENV)/.%: $(VENV)/.built
 	$(PIP) --group $*
 	@touch $@

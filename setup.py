@@ -14,6 +14,7 @@ BUILDS = {
     "debug": (["-O0", "-g"], []),
     "sanitize": (["-O1", "-g", "-fsanitize=address,undefined"], ["-fsanitize=address,undefined"]),
     "coverage": (["-O0", "-g", "--coverage"], ["--coverage"]),
+    "fuzz": (["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,fuzzer-no-link"], ["-fsanitize=address"]),
 }
 kind = os.environ.get("SHMTEL_BUILD", "release")
 if kind not in BUILDS:
@@ -50,7 +51,7 @@ def extension(module: str) -> Extension:
         f"shmtelemetry.{module}",
         [f"src/shmtelemetry/{module.replace('.', '/')}.pyx"],
         include_dirs=["src/shmtelemetry/include", numpy.get_include()],
-        depends=["src/shmtelemetry/include/shmtelemetry.h"],
+        depends=["src/shmtelemetry/include/shmtelemetry.h", "src/shmtelemetry/_guard.h"],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=[
             "-std=c11",

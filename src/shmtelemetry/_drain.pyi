@@ -1,3 +1,5 @@
+from collections.abc import Collection
+
 import numpy as np
 import numpy.typing as npt
 
@@ -5,7 +7,7 @@ from .segment import Segment
 
 class Drain:
     segment: Segment
-    def __init__(self, name: str, role: int) -> None: ...
+    def __init__(self, name: str, role: int, allow_uids: Collection[int] = ()) -> None: ...
     @property
     def lost(self) -> int: ...
     def available(self) -> int: ...

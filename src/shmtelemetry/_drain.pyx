@@ -33,9 +33,9 @@ cdef class Drain:
     cdef bint loses                     # whether the producer may overwrite what was not read
     cdef readonly object segment
 
-    def __init__(self, name, role):
+    def __init__(self, name, role, allow_uids=()):
         cdef Mapping mapping
-        segment = attach(name, role)
+        segment = attach(name, role, allow_uids)
         header, mapping = segment.header, segment.mapping
         self.segment, self.consumes = segment, role == layout.ROLE_CONSUMER
         self.loses = not self.consumes or <int>header.policy == SHMTEL_OVERWRITE_OLDEST
@@ -61,6 +61,7 @@ cdef class Drain:
         cdef uint64_t count
         (<Mapping>self.segment.mapping).check()
         count = shmtel_drain(&self.ring)
+        self.segment.check_whole()
         if self.loses and <int64_t>count >= 0:
             return min(count, self.ring.capacity)
         if count > self.ring.capacity:
@@ -84,8 +85,11 @@ cdef class Drain:
         address = records.ctypes.data
         if self.loses:
             memset(<void *>address, 0, records.nbytes)  # no page faults while the producer overwrites the oldest
-            return records[:self._copy_whole(<unsigned char *>address, len(records), wanted)]
+            count = self._copy_whole(<unsigned char *>address, len(records), wanted)
+            self.segment.check_whole()
+            return records[:count]
         shmtel_copy(&self.ring, <void *>address, wanted)
+        self.segment.check_whole()
         shmtel_release(&self.ring, wanted)
         return records
 
@@ -94,6 +98,8 @@ cdef class Drain:
         cdef uint64_t end = self.ring.position + shmtel_drain(&self.ring), done = 0, count, lost
         cdef uint64_t size = self.ring.record_size, most = min(max(SPARE, CHUNK // size), self.ring.capacity)
         shmtel_skip(&self.ring, shmtel_lost(&self.ring))
+        if end - self.ring.position > self.ring.capacity:  # a producer that lies; no more work than a ring is worth
+            end = self.ring.position + self.ring.capacity
         while done < wanted and <int64_t>(end - self.ring.position) > 0:
             count = min(end - self.ring.position, room - done, most)
             lost = shmtel_copy(&self.ring, to + done * size, count)

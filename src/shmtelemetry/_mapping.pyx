@@ -39,8 +39,31 @@ cdef extern from "shmtelemetry.h" nogil:
     unsigned long long SHMTEL_LOAD_ACQUIRE(const unsigned long long *pointer)
     void SHMTEL_STORE_RELEASE(unsigned long long *pointer, unsigned long long value)
 
+cdef extern from "_guard.h" nogil:
+    ctypedef struct guard_entry:
+        unsigned int cut
+    const unsigned long long guard_cuts
+    int guard_install()
+    guard_entry *guard_enter(const void *begin, size_t size)
+    void guard_leave(guard_entry *entry)
+
 cdef enum:
     PAGE = 4096
+
+
+cdef unsigned int never = 0  # the flag of what is not guarded
+
+
+def install_guard():
+    """From here on nobody kills this process by cutting short a file that it has guarded: a handler of SIGBUS, which
+    gives faults elsewhere to the one before it. Raises OSError."""
+    if guard_install() != 0:
+        raise OSError(errno, os.strerror(errno))
+
+
+cdef const unsigned long long *cut_mappings() noexcept:
+    """How many guarded mappings were found cut short so far."""
+    return &guard_cuts
 
 
 def is_tmpfs(int fd) -> bool:
@@ -137,7 +160,23 @@ cdef class Mapping:
             raise BufferError("cannot close a mapping while a buffer of it exists")
         self._unmap()
 
+    def guard(self):
+        """Let reading what is cut off the file give zeros, and `cut` be True then. Only where a guard is installed."""
+        self.check()
+        self.entry = guard_enter(self.base, self.reserved)
+
+    @property
+    def cut(self) -> bool:
+        """Whether a page of the file was missing when it was read."""
+        return self.cut_flag()[0] != 0
+
+    cdef const unsigned int *cut_flag(self) noexcept:
+        return &(<guard_entry *>self.entry).cut if self.entry != NULL else &never
+
     cdef _unmap(self):
+        if self.entry != NULL:
+            guard_leave(<guard_entry *>self.entry)
+            self.entry = NULL
         # In a forked child the addresses may be somebody else's by now.
         if self.base != NULL and self.pid == getpid():
             munmap(self.base, self.reserved)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from . import layout
+from .files import open_file
 from .liveness import is_locked
 from .segment import DIRECTORY, Segment, reader_file
 
@@ -85,7 +86,7 @@ def has_reader(namespace: str) -> bool:
 
 def _is_locked(name: str, byte: int) -> bool:
     try:
-        fd = os.open(os.path.join(DIRECTORY, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = open_file(os.path.join(DIRECTORY, name), os.O_RDONLY)
     except OSError:
         return False
     try:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterable
 
 from . import layout
 from ._drain import Drain
@@ -15,14 +16,14 @@ class Consumer(Follower):
 
     name, namespace: of the producer, which may start later, end, fork and start again. A segment whose
     producer has ended is unlinked once it is drained; of overwrite_oldest the newest four stay for a look at their last
-    records. One that is not a valid segment is logged and left aside. A Consumer belongs to its process, and to one
-    thread at a time.
+    records. One that is not a valid segment is logged and left aside, and so is another user's, unless allow_uids names
+    its owner. A Consumer belongs to its process, and to one thread at a time.
 
     Raises ReaderBusyError, here or in `read`, where somebody else consumes one of the segments.
     """
 
-    def __init__(self, name: str, namespace: str = "default") -> None:
-        super().__init__(name, namespace, layout.ROLE_CONSUMER)
+    def __init__(self, name: str, namespace: str = "default", *, allow_uids: Iterable[int] = ()) -> None:
+        super().__init__(name, namespace, layout.ROLE_CONSUMER, allow_uids)
 
     def read(self, max_records: int | None = None) -> Records:
         """Records in the order of their segments, at most `max_records`: a copy, drained and released.

@@ -1,5 +1,13 @@
 """The exceptions of shmtelemetry. Everything that is wrong with an argument is a ValueError or a TypeError."""
 
+LONGEST_LINE = 500
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, for a log: what came from outside can neither end the line nor speak to a terminal."""
+    said = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(error))
+    return said if len(said) <= LONGEST_LINE else said[:LONGEST_LINE] + "..."
+
 
 class ShmtelError(Exception):
     """Base of every exception defined here."""

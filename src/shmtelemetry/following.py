@@ -3,15 +3,15 @@
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ._drain import Drain
-from .errors import SegmentError
-from .segment import DIRECTORY, Segment, check_name, segment_names
+from .errors import SegmentError, one_line
+from .segment import DIRECTORY, Segment, check_name, check_uids, segment_names
 
 # A file that appears within the same tick of the kernel's clock as a listing leaves the directory's time as
 # it was: a time that is so young does not say yet that nothing changed.
@@ -25,7 +25,8 @@ logger = logging.getLogger("shmtelemetry")
 class Follower:
     """What a Consumer and a Tap have in common. role: what it is to a segment, as Drain has it."""
 
-    def __init__(self, name: str, namespace: str, role: int) -> None:
+    def __init__(self, name: str, namespace: str, role: int, allow_uids: Iterable[int]) -> None:
+        self._allow_uids = check_uids(allow_uids)
         self.name, self.namespace, self._role = check_name("producer", name), check_name("namespace", namespace), role
         self._drains: list[Drain] = []
         self._aside: set[str] = set()  # names in the directory that are not to be tried again
@@ -114,7 +115,7 @@ class Follower:
 
     def _attach(self, name: str) -> None:
         try:
-            self._drains.append(Drain(name, self._role))
+            self._drains.append(Drain(name, self._role, self._allow_uids))
         except SegmentError as error:
             gone = isinstance(error.__cause__, FileNotFoundError)  # unlinked since the listing
             if not gone:
@@ -122,7 +123,7 @@ class Follower:
 
     def _leave(self, name: str, error: Exception) -> None:
         self._aside.add(name)
-        logger.warning("left aside: %s", error)
+        logger.warning("left aside: %s", one_line(error))
 
     def _has_records(self, drain: Drain) -> bool:
         try:

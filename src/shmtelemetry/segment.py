@@ -11,7 +11,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, fields
 from multiprocessing import shared_memory
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from . import layout
 from ._mapping import Mapping, is_tmpfs, link_unnamed
 from .errors import ReaderBusyError, SegmentError, SegmentSpaceError
+from .files import open_file
 from .liveness import Process, fork_lock, is_locked, lock
 from .schema import Schema
 
@@ -141,7 +142,7 @@ class Segment(shared_memory.SharedMemory):
         if self.mapping.load(self.header.producer_offset + layout.CLOSED):
             return False
         try:
-            fd = os.open(os.path.join(DIRECTORY, self.name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = open_file(os.path.join(DIRECTORY, self.name), os.O_RDONLY)
         except OSError:
             return self.header.process.exists()
         try:
@@ -155,11 +156,20 @@ class Segment(shared_memory.SharedMemory):
         """A copy of the published catalogue from byte `begin` on."""
         length = self.mapping.load(self.header.producer_offset + layout.CATALOGUE_LENGTH)
         start = self.header.catalogue_offset
-        if length > layout.MAX_CATALOGUE or begin > length:
-            raise SegmentError(f"{self.name}: a catalogue of {length:,} bytes is more than {layout.MAX_CATALOGUE:,}")
+        if not begin <= length <= layout.MAX_CATALOGUE:
+            raise SegmentError(
+                f"{self.name}: a catalogue of {length:,} bytes: expected {begin:,} to {layout.MAX_CATALOGUE:,}"
+            )
         if start + length > self.mapping.size:
             self._follow_growth(start + length)
-        return bytes(memoryview(self.mapping)[start + begin : start + length])
+        stored = bytes(memoryview(self.mapping)[start + begin : start + length])
+        self.check_whole()
+        return stored
+
+    def check_whole(self) -> None:
+        """Raises SegmentError if a part of the file was missing when it was read. Only where a guard is installed."""
+        if self.mapping.cut:
+            raise SegmentError(f"{self.name}: its file was cut short")
 
     def _follow_growth(self, wanted: int) -> None:
         size = os.stat(os.path.join(DIRECTORY, self.name), follow_symlinks=False).st_size if self.linked else 0
@@ -190,7 +200,7 @@ class Segment(shared_memory.SharedMemory):
             raise SegmentSpaceError(
                 size, layout.MAX_CATALOGUE, "the catalogue (label values with too many combinations?)"
             )
-        fd = os.open(os.path.join(DIRECTORY, self.name), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = open_file(os.path.join(DIRECTORY, self.name), os.O_RDWR)
         try:
             if os.fstat(fd).st_ino != self.inode:
                 raise SegmentError(f"{self.name} was replaced by another file")
@@ -360,28 +370,38 @@ def _page_cache(folder: str) -> int:
     return int(figures.get("active_file", 0)) + int(figures.get("inactive_file", 0))
 
 
-def attach(name: str, role: int = layout.ROLE_NOBODY) -> Segment:
+def check_uids(allow_uids: Iterable[Any]) -> frozenset[int]:
+    """Raises ValueError for what is no user's number."""
+    for uid in (uids := tuple(allow_uids)):
+        if not isinstance(uid, int) or isinstance(uid, bool) or not 0 <= uid < 2**32 - 1:
+            raise ValueError(f"uid {uid!r}: expected the number of a user")
+    return frozenset(uids)
+
+
+def attach(name: str, role: int = layout.ROLE_NOBODY, allow_uids: Collection[int] = ()) -> Segment:
     """Map an existing segment whose every header field has been checked.
 
-    role: ROLE_CONSUMER or ROLE_READER take the consumer's lock, or raise ReaderBusyError. Raises SegmentError, in one
-    line, for whatever is not a segment of this layout.
+    role: ROLE_CONSUMER or ROLE_READER take the consumer's lock, or raise ReaderBusyError. allow_uids: users whose
+    segments are accepted besides one's own. Raises SegmentError, in one line, for whatever is not a segment of this
+    layout, or belongs to somebody else.
     """
     with fork_lock():
-        return _attach(name, role)
+        return _attach(name, role, allow_uids)
 
 
-def _attach(name: str, role: int) -> Segment:
+def _attach(name: str, role: int, allow_uids: Collection[int]) -> Segment:
     if parse_name(name) is None:
         raise ValueError(f"segment name {name!r}: expected shmtel.<namespace>.<producer>.<token>")
     path = os.path.join(DIRECTORY, name)
     consume = role != layout.ROLE_NOBODY
     flags = os.O_RDWR if consume else os.O_RDONLY
     try:
-        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = open_file(path, flags)
     except OSError as error:
         raise SegmentError(f"{name}: cannot open it: {error.strerror}") from error
     try:
         status = os.fstat(fd)
+        _check_file(name, status, allow_uids)
         header, schema = _read_header(fd, name, status)
         if consume and not lock(fd, layout.LOCK_CONSUMER):
             raise ReaderBusyError(name, _reader_pid(fd, header))
@@ -391,6 +411,7 @@ def _attach(name: str, role: int) -> Segment:
             raise SegmentError(f"{name}: cannot map it: {error.strerror}") from error
     finally:
         os.close(fd)
+    mapping.guard()
     segment = Segment(name, mapping, header, schema, status.st_ino, status.st_uid)
     if consume:
         mapping.store(header.reader_offset + layout.READER_PID, os.getpid())
@@ -401,8 +422,12 @@ def _attach(name: str, role: int) -> Segment:
 def header_uuid(name: str) -> bytes:
     """The uuid that a segment's header says; empty if it cannot be read."""
     at = layout.HEADER_OFFSETS["uuid"]
-    with contextlib.suppress(OSError), open(os.path.join(DIRECTORY, name), "rb") as file:
-        return file.read(at + 16)[at:]
+    with contextlib.suppress(OSError):
+        fd = open_file(os.path.join(DIRECTORY, name), os.O_RDONLY)
+        try:
+            return os.pread(fd, 16, at)
+        finally:
+            os.close(fd)
     return b""
 
 
@@ -410,10 +435,19 @@ def _reader_pid(fd: int, header: Header) -> int:
     return int.from_bytes(os.pread(fd, 8, header.reader_offset + layout.READER_PID), "little")
 
 
-def _read_header(fd: int, name: str, status: os.stat_result) -> tuple[Header, Schema]:
-    """A private copy of the header, checked against itself and against the file."""
+def _check_file(name: str, status: os.stat_result, allow_uids: Collection[int]) -> None:
+    """The kernel's word on whose it is; the header's counts for nothing."""
     if not stat.S_ISREG(status.st_mode):
         raise SegmentError(f"{name}: not a regular file")
+    if status.st_uid != os.geteuid():
+        if status.st_uid not in allow_uids:
+            raise SegmentError(f"{name}: belongs to user {status.st_uid}, who is not allowed (--allow-uid)")
+        if status.st_nlink > 1:
+            raise SegmentError(f"{name}: another user's file with {status.st_nlink} names (hard links)")
+
+
+def _read_header(fd: int, name: str, status: os.stat_result) -> tuple[Header, Schema]:
+    """A private copy of the header, checked against itself and against the file."""
     stored = os.pread(fd, layout.HEADER.size, 0)
     if len(stored) < layout.HEADER.size:
         raise SegmentError(f"{name}: {len(stored)} bytes are too short for a header")
@@ -431,7 +465,7 @@ def _read_header(fd: int, name: str, status: os.stat_result) -> tuple[Header, Sc
     try:
         check_capacity(header.capacity)
         schema = Schema.from_json(os.pread(fd, header.schema_length, layout.HEADER.size))
-    except ValueError as error:
+    except Exception as error:  # whatever a stored schema of other types leads to
         raise SegmentError(f"{name}: {error}") from error
     where = layout.areas(header.schema_length, schema.dtype.itemsize, header.capacity, 0)
     said = (

@@ -1,6 +1,6 @@
 """Tap: a look at one producer's records that consumes nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -17,13 +17,14 @@ class Tap(Follower):
 
     name, namespace: of the producer, which may start later, end, fork and start again. last: how many of the records
     that are there already come first, 0 or more; they may be those of a producer that has ended, however it ended. A
-    segment that is not valid is logged and left aside. A Tap belongs to its process, and to one thread at a time.
+    segment that is not valid is logged and left aside, and so is another user's, unless allow_uids names its owner. A
+    Tap belongs to its process, and to one thread at a time.
     """
 
-    def __init__(self, name: str, namespace: str = "default", *, last: int = 0) -> None:
+    def __init__(self, name: str, namespace: str = "default", *, last: int = 0, allow_uids: Iterable[int] = ()) -> None:
         if not isinstance(last, int) or last < 0:
             raise ValueError(f"last {last!r}: expected 0 or more records")
-        super().__init__(name, namespace, layout.ROLE_NOBODY)
+        super().__init__(name, namespace, layout.ROLE_NOBODY, allow_uids)
         self._begin_with(last)
 
     def _begin_with(self, wanted: int) -> None:

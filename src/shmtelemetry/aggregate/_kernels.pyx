@@ -28,8 +28,12 @@ cdef extern from "shmtelemetry.h" nogil:
 cdef extern from *:
     """
     #define PREFETCH(address) __builtin_prefetch((address), 1)
+    /* A load that the compiler does not repeat: what was checked is what is used, though somebody changes the ring. */
+    #define ONCE(place) (*(const volatile __typeof__(place) *)&(place))
     """
     void PREFETCH(const void *address) noexcept nogil
+    uint32_t ONCE(uint32_t place) noexcept nogil
+    double ONCE_DOUBLE "ONCE"(double place) noexcept nogil
 
 cdef enum:
     AHEAD = 16        # records between the stages of the pipeline
@@ -283,7 +287,7 @@ cdef bint apply_sample(Core *core, Batch *batch, const Target *target, const shm
         seal(core, step, 1)
         apply_step(core, step)
         return True
-    count = stage_value(core, step, 0, batch.slot, series, target.bounds, series.kind, sample.value,
+    count = stage_value(core, step, 0, batch.slot, series, target.bounds, series.kind, ONCE_DOUBLE(sample.value),
                         epoch_ns(batch, sample.time), batch.now_ns)
     if count == NO_SPACE:
         return False
@@ -325,11 +329,11 @@ cdef Outcome apply_samples(Core *core, Batch *batch, const Target *targets, uint
                 break
         if at >= count:
             continue
-        number = records[(first + at + AHEAD) & mask].series
+        number = ONCE(records[(first + at + AHEAD) & mask].series)
         if number < known:
             PREFETCH(targets[number].series)
             PREFETCH(<const char *>targets[number].series + 64)
-        number = records[(first + at) & mask].series
+        number = ONCE(records[(first + at) & mask].series)
         if number >= known:
             count, outcome = at, NEED_SERIES
             if at == done:
@@ -337,7 +341,8 @@ cdef Outcome apply_samples(Core *core, Batch *batch, const Target *targets, uint
             continue
         target = targets + number
         series = target.series
-        one.target, one.series, one.bucket, one.value = target, series, NULL, records[(first + at) & mask].value
+        one.target, one.series, one.bucket = target, series, NULL
+        one.value = ONCE_DOUBLE(records[(first + at) & mask].value)
         if series != NULL and series.kind == HISTOGRAM and is_plain(one.value):
             key = bucket_key(one.value)
             one.bucket = exponential_count(core, series, key)

@@ -139,6 +139,13 @@ def families(header: np.void, found: Mapping[str, ProducerTotals]) -> Iterator[t
         ("retired",): int(header["undeletable"]),
     }
     yield _family("gauge", "shmtel_producers", "Segments by state.", ("state",), states)
+    yield _family(
+        "gauge",
+        "shmtel_quarantined_segments",
+        "Segments that are left aside because they are not what they say; the log names each.",
+        (),
+        {(): int(header["quarantined"])},
+    )
     yield _family("gauge", "shmtel_series", "Series in the state.", (), {(): int(header["series"]) % 2**32})
     yield _family(
         "counter",

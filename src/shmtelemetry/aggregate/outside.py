@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .._mapping import Mapping
 from ..errors import StateError
+from ..files import open_own
 from ._store import Store
 from .check import check_header, check_tables
 from .seconds import windows_path
@@ -28,12 +29,10 @@ class Published:
     def snapshot(self, distributions: bool = True) -> Snapshot:
         """Raises StateError where there is no state, or one that is damaged."""
         try:
-            fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = open_own(self._path, os.O_RDONLY)
         except FileNotFoundError:
             name = self._namespace
             raise StateError(f"namespace {name} has no state: start shmtel reader --namespace {name}") from None
-        except OSError as error:
-            raise StateError(f"the state of namespace {self._namespace} cannot be opened: {error.strerror}") from error
         try:
             for _ in range(ATTEMPTS):
                 with contextlib.suppress(GrownError, UnrestError):

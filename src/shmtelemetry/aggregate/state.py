@@ -11,6 +11,7 @@ import numpy as np
 
 from .._mapping import Mapping, link_unnamed
 from ..errors import StateError
+from ..files import open_file, open_own
 from ..layout import BYTE_ORDER
 from ..schema import Metric
 from . import series as layout
@@ -75,7 +76,7 @@ class State(View):
         label_producer: bool | None = None,
     ) -> None:
         self.path, self.max_series, self.gauge_ttl = path, max_series, gauge_ttl
-        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = open_own(path, os.O_RDWR)
         try:
             size = check_header(fd, namespace)
             checked = checked_view(namespace, fd, size)
@@ -131,7 +132,7 @@ class State(View):
         """Make room for more. Raises StateError where /dev/shm has none."""
         size = self.get("size") + max(GROWTH, self.get("size") // 8 // 4096 * 4096)
         try:
-            fd = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = open_file(self.path, os.O_RDWR)
             try:
                 if os.fstat(fd).st_ino != self._inode:
                     raise FileNotFoundError(errno.ENOENT, "it was replaced by another file")
@@ -350,7 +351,7 @@ class State(View):
 
 def make_state(path: Path) -> None:
     """An empty state, if there is none; it appears under its name complete. Raises StateError without room for it."""
-    if path.exists():
+    if os.path.lexists(path):
         return
     header = np.zeros((), HEADER)
     header["magic"], header["version"], header["byte_order"] = layout.MAGIC, layout.VERSION, BYTE_ORDER

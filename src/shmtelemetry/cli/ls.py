@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Collection
 from typing import Any
 
 import click
@@ -15,9 +16,10 @@ FACTS = ("pid", "uid", "alive", "in_ring", "capacity", "bytes", "policy", "age_s
 
 @click.command("ls")
 @options.setting("--namespace", metavar="NS", help="Only the segments of this namespace; by default all.")
+@options.allow_uid
 @options.as_json
 @settings.file
-def command(namespace: str | None, as_json: bool) -> None:
+def command(namespace: str | None, allow_uid: tuple[int, ...], as_json: bool) -> None:
     """List the segments in shared memory, broken ones with their error, and the states that were kept aside.
 
     \b
@@ -40,14 +42,17 @@ def command(namespace: str | None, as_json: bool) -> None:
       shmtel ls --namespace bot-a
       shmtel ls --json | jq '.[] | select(.reader == null).producer'
     """
+    from .._mapping import install_guard
     from ..aggregate.aside import kept_names
     from ..segment import DIRECTORY, check_name, segment_names
 
     if namespace is not None:
         with options.wrong_use():
             check_name("namespace", namespace)
+    install_guard()
     names = segment_names(namespace)
-    found = [*map(describe, names), *(_kept(*kept) for kept in kept_names(DIRECTORY, namespace))]
+    kept = kept_names(DIRECTORY, namespace)
+    found = [*(describe(name, allow_uid) for name in names), *(_kept(*one) for one in kept)]
     rows = sorted((row for row in found if row), key=_order)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
@@ -57,11 +62,11 @@ def command(namespace: str | None, as_json: bool) -> None:
         click.echo("no segments")
 
 
-def describe(name: str) -> dict[str, Any] | None:
+def describe(name: str, allow_uids: Collection[int] = ()) -> dict[str, Any] | None:
     """One segment, in the keys that the help explains; None if it has gone meanwhile."""
     from .. import layout
     from ..accounting import has_consumer, segment_stats
-    from ..errors import SegmentError
+    from ..errors import SegmentError, one_line
     from ..segment import DIRECTORY, attach, parse_name
 
     namespace, producer, _ = parse_name(name) or ("", "", "")
@@ -73,13 +78,13 @@ def describe(name: str) -> dict[str, Any] | None:
         return None
     row |= {"uid": status.st_uid, "bytes": status.st_size}
     try:
-        segment = attach(name)
+        segment = attach(name, allow_uids=allow_uids)
     except SegmentError as error:
-        return row | {"error": str(error)} if os.path.lexists(path) else None
+        return row | {"error": one_line(error)} if os.path.lexists(path) else None
     try:
         header = segment.header
         reader = segment.mapping.load(header.reader_offset + layout.READER_PID)
-        return row | {
+        known = {
             "pid": header.pid,
             "alive": segment.alive(),
             "in_ring": min(segment_stats(segment).in_ring, header.capacity),
@@ -88,6 +93,10 @@ def describe(name: str) -> dict[str, Any] | None:
             "age_seconds": round(max(0.0, time.time() - header.created_ns / 1e9), 3),
             "reader": reader if has_consumer(segment) else None,
         }
+        segment.check_whole()
+        return row | known
+    except SegmentError as error:
+        return row | {"error": one_line(error)}
     finally:
         segment.close()
 

@@ -49,4 +49,8 @@ listen = setting(
     "--listen", metavar="HOST:PORT", default="127.0.0.1:8000",
     help="Where to serve /metrics and /health; port 0 takes a free one.",
 )  # fmt: skip
+allow_uid = setting(
+    "--allow-uid", type=click.IntRange(0, 2**32 - 2), multiple=True, metavar="UID",
+    help="Accept the segments of this user as well; by default one's own only; repeatable.",
+)  # fmt: skip
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

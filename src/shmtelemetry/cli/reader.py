@@ -86,6 +86,7 @@ RELOADED: Final = ("max_series", "gauge_ttl", "include", "exclude", "const_label
     default="warning",
     help="What is said on stderr.",
 )
+@options.allow_uid
 @settings.file
 @click.pass_context
 def command(
@@ -99,6 +100,7 @@ def command(
     const_label: tuple[tuple[str, str], ...],
     no_windows: bool,
     log_level: str,
+    allow_uid: tuple[int, ...],
     **reader: Any,
 ) -> None:
     """Drain a namespace, and serve what it aggregates for Prometheus.
@@ -127,7 +129,7 @@ def command(
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
     with options.wrong_use():
         shown = Shown(include, exclude, const_label)
-    reader["windows"] = not (no_windows or once)
+    reader |= {"windows": not (no_windows or once), "allow_uids": allow_uid, "guard": True}
     if once:
         _print_once(shown, reader)
     else:

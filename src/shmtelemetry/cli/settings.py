@@ -88,16 +88,17 @@ def _expected(option: click.Option) -> str:
     if option.is_flag:
         return "true or false"
     one = {float: "a number", int: "an integer", str: "a text"}[_type(option)]
-    return "a list of texts" if option.multiple else one
+    return f"a list of {one.split()[-1]}s" if option.multiple else one
 
 
 def _fits(option: click.Option, value: object) -> bool:
-    if option.multiple:
-        return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    if isinstance(value, bool) or option.is_flag:
-        return isinstance(value, bool) and option.is_flag
+    if option.is_flag:
+        return isinstance(value, bool)
     wanted = _type(option)
-    return isinstance(value, (int, float) if wanted is float else wanted)
+    items = value if option.multiple else [value]
+    return isinstance(items, list) and all(
+        isinstance(item, (int, float) if wanted is float else wanted) and not isinstance(item, bool) for item in items
+    )
 
 
 def _type(option: click.Option) -> type:

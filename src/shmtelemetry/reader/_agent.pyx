@@ -9,7 +9,7 @@ from libc.errno cimport ENOENT, ESRCH, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
-from posix.fcntl cimport F_WRLCK, O_CLOEXEC, O_RDONLY, open
+from posix.fcntl cimport F_WRLCK, O_CLOEXEC, O_NONBLOCK, O_RDONLY, open
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.signal cimport kill
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, nanosleep, timespec
@@ -18,7 +18,7 @@ from posix.unistd cimport close, write
 from .. import layout
 from .._clock import epoch_anchor, tick_length
 from .._clock cimport nanoseconds
-from .._mapping cimport Mapping
+from .._mapping cimport Mapping, cut_mappings
 from .._ring cimport (
     SHMTEL_LOAD_ACQUIRE, SHMTEL_OVERWRITE_OLDEST, SHMTEL_STORE_RELAXED, SHMTEL_STORE_RELEASE, shmtel_cell,
     shmtel_cell_read, shmtel_consumer, shmtel_copy, shmtel_drain, shmtel_lost, shmtel_producer_page, shmtel_reader_page,
@@ -100,6 +100,7 @@ cdef uint64_t SECOND = 1000000000
 cdef uint64_t QUIET = 100000000
 cdef uint64_t WORK_NS = 1000000    # between two rests
 cdef uint64_t REST_NS = 10000      # time to copy some series with all their counts
+cdef uint64_t SHARE_NS = 5000000   # of one ring in a turn of the loop: however much is in it, others are served
 
 
 cdef struct Ring:          # a look at an idle ring needs the first cache line alone
@@ -123,6 +124,7 @@ cdef struct Ring:          # a look at an idle ring needs the first cache line a
     uint64_t lost          # records that were not written, as far as Flow has them
     uint64_t checked_ns    # when somebody last looked whether it is
     int pid
+    const unsigned int *cut  # whether a part of its file was missing
     uint64_t inode
     char path[224]
 
@@ -156,7 +158,7 @@ cdef bint _seems_dead(const Ring *ring) noexcept nogil:
     cdef int fd
     if SHMTEL_LOAD_ACQUIRE(&ring.in_.out.closed):
         return True
-    fd = open(ring.path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
+    fd = open(ring.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
     if fd < 0:
         return errno == ENOENT and (not ring.local or (kill(ring.pid, 0) != 0 and errno == ESRCH))
     memset(&lock, 0, sizeof(lock))
@@ -199,6 +201,9 @@ cdef class Agent:
     cdef Anchor anchors[2][2]       # by generation, then by clock
     cdef uint64_t generation        # of the anchors in use; the other is the next to be written
     cdef uint64_t longest_ns        # sleep, when nothing happens
+    cdef uint64_t share_ns          # of one ring in a turn
+    cdef const unsigned long long *cuts  # files that were found cut short
+    cdef uint64_t cuts_seen
     cdef uint64_t begun             # turns
     cdef uint64_t turns             # that have ended
     cdef uint64_t drained           # records, in all
@@ -225,6 +230,7 @@ cdef class Agent:
         self.control, self.bell = control, <uint32_t *>(control.base + bell)
         self.asked = <uint64_t *>(control.base + asked)
         self.bounds = []
+        self.cuts = cut_mappings()
         self.calibrate()
 
     def __dealloc__(self):
@@ -259,7 +265,7 @@ cdef class Agent:
         """A new ring, in set-up; `start` hands it to the loop. Returns its number."""
         cdef Mapping mapping = segment.mapping
         cdef Ring *ring
-        cdef uint64_t at = 0, overwritten = 0
+        cdef uint64_t at = 0, overwritten = 0, read_position
         header = segment.header
         while at < self.high and self.rings[at].status != FREE:
             at += 1
@@ -282,8 +288,9 @@ cdef class Agent:
             overwritten = ring.in_.in_.overwritten
         # What a reader committed before it was killed is released now; what somebody else consumed is not read again.
         ring.in_.position = ring.slot.position
-        if <int64_t>(ring.in_.in_.read_position + overwritten - ring.in_.position) > 0:
-            ring.in_.position, ring.in_.overwritten = ring.in_.in_.read_position + overwritten, overwritten
+        read_position = SHMTEL_LOAD_ACQUIRE(&ring.in_.in_.read_position) + overwritten
+        if <int64_t>(read_position - ring.in_.position) > 0:
+            ring.in_.position, ring.in_.overwritten = read_position, overwritten
         shmtel_skip(&ring.in_, 0)
         shmtel_release(&ring.in_, 0)
         ring.lost = lost_records(ring.slot)
@@ -291,6 +298,7 @@ cdef class Agent:
         ring.local = local and header.pid < 1 << 31
         ring.active_ns = nanoseconds(CLOCK_MONOTONIC)
         ring.clock, ring.pid, ring.inode = header.clock, header.pid & 0x7fffffff, segment.inode
+        ring.cut = mapping.cut_flag()
         path = f"/dev/shm/{segment.name}".encode()
         memcpy(ring.path, <const char *>path, len(path))
         ring.status = SET_UP
@@ -470,7 +478,7 @@ cdef class Agent:
 
     cdef uint64_t drain(self, Ring *ring, uint64_t now) noexcept nogil:
         """Take what is published now; returns how many records."""
-        cdef uint64_t available = shmtel_drain(&ring.in_), left, before
+        cdef uint64_t available = shmtel_drain(&ring.in_), left, before, begin = 0
         cdef Batch batch
         cdef Outcome outcome = DONE
         if ring.copies:
@@ -482,9 +490,9 @@ cdef class Agent:
             move_position(self.core, ring.slot, ring.in_.position, ring.in_.overwritten)
         left = available
         if available:
-            ring.active_ns = now
+            ring.active_ns, begin = now, nanoseconds(CLOCK_MONOTONIC)
             self.fullest = max(self.fullest, <double>available / <double>ring.in_.capacity)
-        while left and outcome == DONE:
+        while left and outcome == DONE and nanoseconds(CLOCK_MONOTONIC) - begin < self.share_ns:
             self.batch_of(ring, &batch, min(left, BATCH))
             if ring.copies:
                 left -= min(left, self.copy_batch(ring, &batch))
@@ -745,6 +753,8 @@ cdef class Agent:
         """Serve the rings that were active in the last second, and SCAN or all others; returns how many records."""
         cdef uint64_t now = nanoseconds(CLOCK_MONOTONIC), count
         self.fullest = 0.0
+        if SHMTEL_UNLIKELY(self.cuts[0] != self.cuts_seen):
+            self.give_up_cut()
         count = self.serve_active(now)
         count += self.serve_others(now, every)
         self.drained += count
@@ -752,10 +762,20 @@ cdef class Agent:
         SHMTEL_STORE_RELEASE(&self.turns, self.turns + 1)
         return count
 
+    cdef void give_up_cut(self) noexcept nogil:
+        """Whose file was cut short is read no more."""
+        cdef uint64_t at, status
+        self.cuts_seen = self.cuts[0]
+        for at in range(SHMTEL_LOAD_ACQUIRE(&self.high)):
+            status = SHMTEL_LOAD_ACQUIRE(&self.rings[at].status)
+            if LIVE <= status <= FOLDING and self.rings[at].cut[0]:
+                self.want(&self.rings[at], LIES)
+
     def poll(self) -> int:
         """One turn that looks at every ring; returns how many records were drained."""
         cdef uint64_t count
         SHMTEL_STORE_RELEASE(&self.begun, self.begun + 1)
+        self.share_ns = <uint64_t>-1
         with nogil:
             count = self.turn(True)
         return count
@@ -763,6 +783,7 @@ cdef class Agent:
     def run(self):
         """Turn until `stop`. Sleeps longer the less there is to do."""
         cdef uint64_t active_ns = 0
+        self.share_ns = SHARE_NS
         with nogil:
             while not self.stopping:
                 # SYNC POINT: turn. Before the look at the bell: who rings it waits for the turns that begin later.

@@ -2,10 +2,13 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from ..aggregate._kernels cimport Buckets
 from ..aggregate._state cimport Series
+
+cdef enum:
+    ROOM = 64 * 1024 * 1024  # bytes that the groups of one plan may take: a producer may make up ever new label values
 
 
 cdef Plan *make_plan(columns, metrics, labels, int time_offset, uint64_t time_ns) except NULL:
@@ -43,8 +46,12 @@ cdef void free_plan(Plan *plan) noexcept:
 
 cdef int add_group(Plan *plan, bytes key, unsigned char *base, offsets, folds) except -1:
     """The series of one set of label values: offset from base and index of the fold (-1: none) of each column."""
-    cdef uint64_t groups = plan.groups, at
+    cdef uint64_t groups, at
     cdef int64_t offset
+    if plan.groups * (plan.key_size + 16 * plan.width) >= ROOM:  # those in use are asked for again
+        plan.groups = 0
+        memset(plan.table, 0, plan.buckets * 4)
+    groups = plan.groups
     plan.keys = <unsigned char *>realloc(plan.keys, (groups + 1) * plan.key_size + 1)
     plan.series = <Series **>realloc(plan.series, (groups + 1) * plan.width * sizeof(Series *))
     plan.folds = <uint64_t *>realloc(plan.folds, (groups + 1) * plan.width * 8)

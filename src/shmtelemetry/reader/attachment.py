@@ -15,6 +15,9 @@ from ..segment import Segment
 from ._agent import Agent
 
 NO_BUCKETS = Buckets(())
+MAX_FOLDS = 2**20  # label sets of one segment's cumulative columns
+SHARE = 1024  # records of a catalogue that are learned at once; other rings are served before the next
+MAX_METRICS = 4096  # of one segment: all those of a namespace share one table
 LEAST_PAYLOAD = {
     layout.KIND_SERIES: layout.CELL_SIZE + layout.SERIES_METRIC.size,
     layout.KIND_RETIRE: layout.RETIRE.size,
@@ -76,19 +79,21 @@ class Attachment:
                 self._plan.add_group(self._agent, self.number, self.slot, key)
         self.learn()
 
-    def learn(self) -> None:
-        """Read the definitions that are new in the catalogue."""
+    def learn(self) -> bool:
+        """Read the next definitions that are new in the catalogue; returns whether there are more."""
         if self._plan is not None:
-            return
+            return False
         stored = self.segment.catalogue(self._learned)
         gone = self._retired_before(stored)
         new: list[_NewSeries] = []
         places: list[tuple[int, int, int]] = []  # of exemplars
-        at = 0
+        at = count = 0
         try:
-            while at < len(stored):
+            while at < len(stored) and count < SHARE:
                 kind, flags, payload, size = _catalogue_record(self.segment.name, stored, at)
                 if kind == layout.KIND_METRIC:
+                    if len(self._metrics) == MAX_METRICS:
+                        raise SegmentError(f"{self.segment.name}: more than {MAX_METRICS:,} metrics")
                     self._metrics.append(self._state.define(self._metric(payload)))
                 elif kind == layout.KIND_SERIES:
                     retired = flags & layout.FLAG_RETIRED or len(self._series) + len(new) in gone
@@ -100,8 +105,9 @@ class Attachment:
                 elif kind == layout.KIND_RETIRE and self._learned + at >= self._settled:
                     self._add(new)
                     if not self._retire(payload, self._learned + at, self._learned + len(stored)):
-                        break
-                at += size
+                        return False
+                at, count = at + size, count + 1
+            return at < len(stored)
         finally:  # what raises, for want of memory, is tried again from where it came to
             self._add(new)
             if places:
@@ -289,7 +295,7 @@ class RecordPlan:
         self._time_offset = fields[times[0]][1] if times else -1
         unit = schema.roles[times[0]].unit if times else None
         self._time_ns = round(SECONDS_PER[unit or "ns"] * 1e9)
-        self.used: list[int] = []  # numbers of the series that its groups have
+        self.used: set[int] = set()  # numbers of the series that its groups have
         self._folds = 0
         self._known_folds: dict[int, int] = {}  # digest of metric and label fields → index of the fold
 
@@ -322,8 +328,8 @@ class RecordPlan:
                     series[column] = -1
         offsets = [self._state.place(SERIES_TABLE, at) if at >= 0 else -1 for at in series]
         for at in series:
-            if at >= 0:
-                self.used.append(at)
+            if at >= 0 and at not in self.used:
+                self.used.add(at)
                 self._state.lives.use(at)
         agent.add_group(number, key, offsets, folds)
 
@@ -334,6 +340,8 @@ class RecordPlan:
         """
         known = self._known_folds.get(key)
         if known is None:
+            if self._folds == MAX_FOLDS:
+                return -1
             try:
                 self._state.ensure_folds(slot, self._folds + 1)
             except StateError:

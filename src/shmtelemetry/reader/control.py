@@ -16,7 +16,8 @@ from .._mapping import Mapping
 from ..aggregate import recorder
 from ..aggregate.seconds import windows_path
 from ..aggregate.series import HEADER, field_offset
-from ..errors import ReaderBusyError, StateError
+from ..errors import ReaderBusyError
+from ..files import open_own
 from ..layout import LOCK_READER
 from ..liveness import fork_lock, is_locked, lock, share
 from ..segment import DIRECTORY, reader_file
@@ -57,7 +58,7 @@ class Control:
         Raises ReaderBusyError naming the process that has it.
         """
         with fork_lock():
-            fd = os.open(state, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = open_own(state, os.O_RDWR)
             try:
                 if not lock(fd, LOCK_READER):
                     pid = os.pread(fd, 8, field_offset(HEADER, "reader_pid"))
@@ -74,9 +75,8 @@ class Control:
             return self._lock_now(namespace)
 
     def _lock_now(self, namespace: str) -> Mapping | None:
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fd = open_own(self.path, os.O_RDWR | os.O_CREAT)
         try:
-            check_owner(fd, self.path)
             if not lock(fd, LOCK_READER):
                 raise ReaderBusyError(f"namespace {namespace}", _shown_pid(fd))
             self._inode = os.fstat(fd).st_ino
@@ -118,11 +118,10 @@ def ask(namespace: str, timeout: float) -> bool | None:
     True when it has, False if it did not within `timeout` seconds, None if there is no reader.
     """
     try:
-        fd = os.open(control_path(namespace), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = open_own(control_path(namespace), os.O_RDWR)
     except FileNotFoundError:
         return None
     try:
-        check_owner(fd, control_path(namespace))
         if not is_locked(fd, LOCK_READER) or os.fstat(fd).st_size < SIZE:
             return None
         mapping = Mapping(fd, SIZE)
@@ -154,7 +153,7 @@ class Membership:
     def _join(self) -> Mapping | None:
         """The state's first byte, locked and mapped; None if the last one is just removing it."""
         with fork_lock():
-            fd = os.open(self._state, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = open_own(self._state, os.O_RDWR)
             try:
                 return Mapping(fd, 1) if share(fd, LOCK_MEMBERS) else None
             finally:
@@ -168,7 +167,7 @@ class Membership:
             return False
         with fork_lock():
             try:
-                fd = os.open(self._state, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+                fd = open_own(self._state, os.O_RDWR)
             except FileNotFoundError:
                 return False
             try:
@@ -179,12 +178,6 @@ class Membership:
                 return last
             finally:
                 os.close(fd)
-
-
-def check_owner(fd: int, path: str) -> None:
-    """Raises StateError for another user's file: whoever owns it can cut it short under us."""
-    if (owner := os.fstat(fd).st_uid) != os.geteuid():
-        raise StateError(f"{path} belongs to user {owner}, not to {os.geteuid()}: have it removed")
 
 
 def _shown_pid(fd: int) -> int:

@@ -9,7 +9,7 @@ import os
 from .. import layout
 from ..aggregate.series import SLOT_ASIDE, SLOT_ENDED, SLOTS
 from ..aggregate.state import State
-from ..errors import ReaderBusyError, SegmentError, StateError
+from ..errors import ReaderBusyError, SegmentError, StateError, one_line
 from ..recordings import is_recording, unlink_surplus
 from ..segment import DIRECTORY, Segment, attach, header_uuid, segment_names
 from ._agent import Agent, Status
@@ -24,8 +24,8 @@ ROOM = 128 * 1024  # bytes of the state that are kept free, so that the loop sel
 class Keeper:
     """What of a reader needs Python. One thread at a time may call it."""
 
-    def __init__(self, namespace: str, state: State, agent: Agent) -> None:
-        self._state, self._agent = state, agent
+    def __init__(self, namespace: str, state: State, agent: Agent, allow_uids: frozenset[int]) -> None:
+        self._state, self._agent, self._allow_uids = state, agent, allow_uids
         self._discovery = Discovery(namespace)
         self._attachments: dict[int, Attachment] = {}  # by number of the ring
         self._recordings: dict[bytes, str] = {}  # uuid → name, of those that are in the state and stay
@@ -94,17 +94,17 @@ class Keeper:
     def _adopt(self, name: str) -> None:
         """Begin to drain a segment, or leave it aside with one line in the log."""
         try:
-            segment = attach(name, layout.ROLE_READER)
+            segment = attach(name, layout.ROLE_READER, self._allow_uids)
         except ReaderBusyError:
             self._discovery.put_aside(name, "foreign")
-        except (SegmentError, OSError) as error:
+        except Exception as error:  # whatever lies there costs nobody else anything
             if os.path.lexists(os.path.join(DIRECTORY, name)):
                 self._quarantine(name, error)
         else:
             self._attach(name, segment)
 
     def _quarantine(self, name: str, error: Exception) -> None:
-        said = str(error)
+        said = one_line(error)
         logger.warning("left aside: %s", said if name in said else f"{name}: {said}")
         self._discovery.put_aside(name, "quarantined")
         self._show_aside()
@@ -142,6 +142,7 @@ class Keeper:
         attachment, status = self._attachments[number], self._agent.status(number)
         try:
             if status == Status.LIES:
+                attachment.segment.check_whole()
                 raise SegmentError(f"{attachment.segment.name}: its positions cannot be")
             if status == Status.EMPTY:
                 self._learn_rest(attachment)
@@ -207,9 +208,12 @@ class Keeper:
     def _learn_rest(self, attachment: Attachment) -> None:
         """Definitions that no record has needed may have cells."""
         try:
-            attachment.learn()
-        except (SegmentError, ValueError) as error:
-            logger.warning("cells are lost: %s", error)
+            while attachment.learn():
+                pass
+        except StateError:
+            raise
+        except Exception as error:
+            logger.warning("cells are lost: %s", one_line(error))
 
     def _forget(self, number: int) -> None:
         attachment = self._attachments.pop(number)

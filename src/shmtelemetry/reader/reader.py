@@ -5,14 +5,16 @@ import logging
 import os
 import select
 import threading
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
+from .._mapping import install_guard
 from ..aggregate.outside import Published
 from ..aggregate.snapshot import Snapshot
 from ..aggregate.state import GAUGE_TTL, MAX_SERIES, state_path
 from ..errors import ReaderBusyError, ShmtelError
-from ..segment import DIRECTORY, check_name
+from ..segment import DIRECTORY, check_name, check_uids
 from .control import Membership, ask
 from .role import LONGEST_SLEEP, Role
 
@@ -59,6 +61,10 @@ class Reader:
     on as the state began, a new one for all. windows: whether to keep what Snapshot.window needs: what each series
     gained in each of the last 60 seconds, in at most 64 MiB of shared memory. reset_state: begin from zero; the state
     that there is, good or bad, is kept aside under another name.
+
+    allow_uids: numbers of the users whose segments are drained as well; by default one's own only. guard: install a
+    handler of SIGBUS in this process, so that a segment which somebody cuts short is left aside instead of ending it;
+    faults that are not in segments go to the handler before it.
     """
 
     def __init__(
@@ -72,6 +78,8 @@ class Reader:
         gauge_ttl: float = GAUGE_TTL,
         label_producer: bool | None = None,
         windows: bool = True,
+        allow_uids: Iterable[int] = (),
+        guard: bool = False,
         reset_state: bool = False,
     ) -> None:
         self.namespace, self.ephemeral, self.standby = check_name("namespace", namespace), ephemeral, standby
@@ -79,7 +87,15 @@ class Reader:
             raise ValueError(f"interval {interval!r}: expected more than 0 and less than 1 second")
         if reset_state and standby:
             raise ValueError("reset_state and standby: a reader that may wait for the role cannot reset its state")
-        self._settings = interval or LONGEST_SLEEP, *_bounds(max_series, gauge_ttl), label_producer, windows
+        self._settings = (
+            interval or LONGEST_SLEEP,
+            *_bounds(max_series, gauge_ttl),
+            label_producer,
+            windows,
+            check_uids(allow_uids),
+        )
+        if guard:
+            install_guard()
         self._path = state_path(DIRECTORY, namespace, os.geteuid())
         self._pid, self._closed = os.getpid(), False
         self._drained = 0
@@ -207,7 +223,7 @@ class Reader:
         ends = select.poll()
         ends.register(self._stopped, select.POLLIN)
         pidfd = None
-        with contextlib.suppress(OSError):  # a pid of another namespace, or none: try again after a while
+        with contextlib.suppress(OSError, OverflowError):  # of another namespace, or none: try again after a while
             pidfd = os.pidfd_open(self._holder)
             ends.register(pidfd, select.POLLIN)
         try:

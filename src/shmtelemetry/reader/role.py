@@ -40,7 +40,9 @@ class Role:
     """The namespace's lock, its state, and the loop that drains into it.
 
     interval: longest sleep in seconds. max_series, gauge_ttl, label_producer: as State has them. windows: whether to
-    keep what series gained in each of the last seconds. reset_state: begin from zero; what there was is kept aside.
+    keep what series gained in each of the last seconds. allow_uids: as attach has them. reset_state: begin from zero;
+    what there was is kept aside.
+
     Raises ReaderBusyError naming the process that has the lock, StateError for a state that cannot be used.
     """
 
@@ -52,8 +54,10 @@ class Role:
         gauge_ttl: float = GAUGE_TTL,
         label_producer: bool | None = None,
         windows: bool = True,
+        allow_uids: frozenset[int] = frozenset(),
         reset_state: bool = False,
     ) -> None:
+        self._allow_uids = allow_uids
         self._control = Control(namespace)
         try:
             path = state_path(DIRECTORY, namespace, os.geteuid())
@@ -79,7 +83,7 @@ class Role:
         self._agent = Agent(self._state.store, self._eventfd, int(interval * 1e9), self._control.mapping, BELL, ASKED)
         lag = self._state.place(SERIES_TABLE, self._state.lag)
         self._agent.set_lag(lag, Buckets(self._state.metrics[0].buckets))
-        self._keeper = Keeper(namespace, self._state, self._agent)
+        self._keeper = Keeper(namespace, self._state, self._agent, self._allow_uids)
         seconds = windows_path(self._state.path)
         remove(seconds)  # those of a reader that was killed
         self._recorder = Recorder(seconds, self._state.store, self._state.uuid) if windows else None

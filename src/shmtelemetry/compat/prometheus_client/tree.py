@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 
+from ...files import open_file
 from ...liveness import Process, is_locked
 from ...segment import DIRECTORY
 
@@ -107,7 +108,7 @@ def root_lives(namespace: str) -> bool:
 def _is_needed(path: str) -> bool:
     """Whether a living process holds a lock in the file, or it is another user's."""
     try:
-        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = open_file(path, os.O_RDWR)
     except FileNotFoundError:
         return False
     except OSError:
