@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import click
 
 from ..errors import ShmtelError
-from . import bench_command, demo, ls, probe, reader
+from . import bench_command, demo, doctor, gc, ls, probe, reader
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
@@ -60,5 +60,5 @@ def main() -> None:
     """
 
 
-for module in (reader, ls, probe, demo, bench_command):
+for module in (reader, ls, doctor, gc, probe, demo, bench_command):
     main.add_command(module.command)

@@ -87,7 +87,7 @@ class Attachment:
         at = 0
         try:
             while at < len(stored):
-                kind, flags, payload, size = _catalogue_record(self.segment.name, stored, at)
+                kind, flags, payload, size = catalogue_record(self.segment.name, stored, at)
                 if kind == layout.KIND_METRIC:
                     self._metrics.append(self._state.define(self._metric(payload)))
                 elif kind == layout.KIND_SERIES:
@@ -126,7 +126,7 @@ class Attachment:
         gone = set()
         at = 0
         while at < min(len(stored), self._settled - self._learned):
-            kind, _, payload, size = _catalogue_record(self.segment.name, stored, at)
+            kind, _, payload, size = catalogue_record(self.segment.name, stored, at)
             if kind == layout.KIND_RETIRE:
                 gone.add(_retired_number(payload))
             at += size
@@ -231,7 +231,7 @@ def _retired_number(payload: bytes) -> int:
     return int(layout.RETIRE.unpack_from(payload)[0])
 
 
-def _catalogue_record(name: str, stored: bytes, at: int) -> tuple[int, int, bytes, int]:
+def catalogue_record(name: str, stored: bytes, at: int) -> tuple[int, int, bytes, int]:
     """(kind, flags, payload, whole size) of the record at a place."""
     head = layout.CATALOGUE_RECORD.size
     if at + head > len(stored):
