@@ -54,7 +54,7 @@ def reader(
         assert process.stdout is not None
         try:
             said = process.stdout.readline()
-            assert said.startswith("listening on http://"), said
+            assert said.startswith(("listening on http://", "listening on https://")), said
             yield Running(process, said.split()[-1])
         finally:
             if process.poll() is None:

@@ -36,10 +36,19 @@ def prune(namespace: str, producer: str) -> None:
 
 def unlink_surplus(namespace: str, producer: str) -> None:
     """Unlink the recordings of a producer that are not among its newest; those of other users may stay."""
-    found = sorted(_recordings(namespace, producer), reverse=True)
-    for _, name in found[KEPT:]:
+    for name in _newest_first(namespace, producer)[KEPT:]:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(DIRECTORY, name))
+
+
+def is_kept(segment: Segment) -> bool:
+    """Whether an ended segment is one of the newest recordings of its producer."""
+    return segment.name in _newest_first(segment.namespace, segment.producer)[:KEPT]
+
+
+def _newest_first(namespace: str, producer: str) -> list[str]:
+    """The names of all recordings of a producer."""
+    return [name for _, name in sorted(_recordings(namespace, producer), reverse=True)]
 
 
 def _recordings(namespace: str, producer: str) -> Iterator[tuple[int, str]]:

@@ -120,6 +120,11 @@ class Metric:
         if self.unit and said and said != self.unit:
             raise ValueError(f"unit {self.unit!r} of {self.name}: the name says {said}; rename it or change the unit")
 
+    def agrees(self, other: "Metric") -> bool:
+        """Whether values of both can be one metric's. Buckets and help may differ, and one may leave out the unit."""
+        same = (self.kind, self.labels, self.merge) == (other.kind, other.labels, other.merge)
+        return same and (self.unit == other.unit or not self.unit or not other.unit)
+
     def to_json(self) -> bytes:
         return json.dumps(asdict(self), separators=(",", ":")).encode()
 

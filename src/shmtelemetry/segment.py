@@ -330,7 +330,7 @@ def _set_access(fd: int, mode: int, group: int | None) -> None:
 def reserve_space(fd: int, size: int, have: int = 0) -> None:
     """Give the file its `size` bytes for certain: writing to them can no longer fail. Raises SegmentSpaceError."""
     wanted = size - have
-    room = _cgroup_room()
+    room = cgroup_room()
     if room is not None and wanted > room:
         raise SegmentSpaceError(wanted, room, "the cgroup's memory.max")
     space = os.statvfs(DIRECTORY)
@@ -343,7 +343,7 @@ def reserve_space(fd: int, size: int, have: int = 0) -> None:
         raise SegmentSpaceError(wanted, free, f"{DIRECTORY} ({error.strerror})") from error
 
 
-def _cgroup_room() -> int | None:
+def cgroup_room() -> int | None:
     """Bytes below this process's memory.max (cgroup v2), page cache counted as free; None where nothing limits it."""
     try:
         with open("/proc/self/cgroup") as file:

@@ -6,15 +6,16 @@ from typing import Any, Self
 from .aggregate.snapshot import Snapshot
 from .exporters.http import Health, MetricsServer
 from .exporters.shown import Shown
-from .listen import parse_listen
+from .listen import UNPROTECTED, Protection, parse_listen
 from .reader import Reader
 
 
 class Sidecar:
     """Drains a namespace and serves it on the web, from `with` to its end.
 
-    listen: HOST:PORT, port 0 for a free one; a host that others reach needs `insecure`. shown: what of the figures is
-    exposed. reader: settings as Reader has them. Raises what Reader and MetricsServer raise; nothing is left open then.
+    listen: HOST:PORT, port 0 for a free one; a host that others reach needs a `protection` that means it. shown:
+    what of the figures is exposed. reader: settings as Reader has them. Raises what Reader and MetricsServer raise;
+    nothing is left open then.
     """
 
     def __init__(
@@ -22,15 +23,15 @@ class Sidecar:
         namespace: str = "default",
         listen: str = "127.0.0.1:8000",
         *,
-        insecure: bool = False,
+        protection: Protection = UNPROTECTED,
         shown: Shown | None = None,
         **reader: Any,
     ) -> None:
-        parse_listen(listen, insecure)  # before the reader changes anything
+        parse_listen(listen, protection.is_meant)  # before the reader changes anything
         with ExitStack() as stack:
             self.reader = stack.enter_context(Reader(namespace, **reader))
             self.shown = shown or Shown()
-            self._server = MetricsServer(listen, self._snapshot, self._health, insecure=insecure)
+            self._server = MetricsServer(listen, self._snapshot, self._health, protection=protection)
             stack.callback(self._server.stop)  # before the reader: no request may meet a closed one
             self._stack = stack.pop_all()
 
@@ -38,6 +39,10 @@ class Sidecar:
     def url(self) -> str:
         """Where the server listens, without a path."""
         return self._server.url
+
+    def read_files(self) -> None:
+        """Take token and certificates anew. Raises ValueError, and goes on with those that it has, if they are bad."""
+        self._server.read_files()
 
     def _snapshot(self, distributions: bool) -> Snapshot:
         return self.shown(self.reader.scrape(distributions))

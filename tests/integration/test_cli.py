@@ -17,7 +17,7 @@ from shmtelemetry.cli import main
 from tests.processes import run_python, wait_until
 from tests.readers import reader, shmtel
 
-COMMANDS = ["reader", "ls", "tail", "dump", "probe", "demo", "bench"]
+COMMANDS = ["reader", "ls", "tail", "dump", "doctor", "gc", "probe", "demo", "bench"]
 
 
 def one_line(text: str) -> str:

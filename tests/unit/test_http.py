@@ -19,6 +19,7 @@ from shmtelemetry.errors import ShmtelError
 from shmtelemetry.exporters.http import Health, MetricsServer
 from shmtelemetry.exporters.prometheus import OPENMETRICS, TEXT, negotiate
 from shmtelemetry.exporters.protobuf import PROTOBUF
+from shmtelemetry.listen import UNPROTECTED, Protection
 from shmtelemetry.schema import metric
 from tests.metric_family import read_delimited
 
@@ -33,12 +34,12 @@ def one_gauge(value: float) -> Snapshot:
 class Served:
     """A server whose snapshot and health are up to the test."""
 
-    def __init__(self, listen: str = "127.0.0.1:0", insecure: bool = False) -> None:
+    def __init__(self, listen: str = "127.0.0.1:0", protection: Protection = UNPROTECTED) -> None:
         self.value, self.healthy, self.failing = 1.0, Health(True, details={"records": 7}), False
         self.before_snapshot = threading.Event()
         self.before_snapshot.set()
         self.asked = threading.Event()
-        self.server = MetricsServer(listen, self.snapshot, lambda: self.healthy, insecure=insecure)
+        self.server = MetricsServer(listen, self.snapshot, lambda: self.healthy, protection=protection)
         self.host, _, self.port = self.server.url.removeprefix("http://").rpartition(":")
 
     def snapshot(self, distributions: bool) -> Snapshot:
@@ -232,7 +233,7 @@ def test_a_name_that_was_rebound_to_loopback_is_refused(served: Served, host: st
 
 
 def test_every_name_is_answered_where_others_are_meant_to_ask() -> None:
-    served = Served("0.0.0.0:0", insecure=True)
+    served = Served("0.0.0.0:0", Protection(insecure=True))
     with served.server:
         served.host = "127.0.0.1"
         assert served.ask("/metrics", Host="telemetry.example")[0] == 200
@@ -289,21 +290,17 @@ def test_a_client_that_goes_away_disturbs_nobody(served: Served, caplog: pytest.
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
-def test_clients_beyond_the_bound_are_turned_away_until_others_leave(
+def test_clients_beyond_the_bound_are_turned_away_while_all_others_are_being_answered(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shmtelemetry.exporters.http.MAX_CONNECTIONS", 1)
+    monkeypatch.setattr("shmtelemetry.exporters.connections.MAX_CONNECTIONS", 1)
+    served.before_snapshot.clear()
     first = served.connect()
     first.request("GET", "/metrics")
-    first.getresponse().read()
+    assert served.asked.wait(10)
     with pytest.raises((http.client.HTTPException, OSError)):
         served.ask("/metrics")
+    served.before_snapshot.set()
+    assert first.getresponse().read()
+    assert served.ask("/metrics")[0] == 200  # in the place of the first, which is idle now
     first.close()
-    for _ in range(1000):
-        try:
-            assert served.ask("/metrics")[0] == 200
-            break
-        except (http.client.HTTPException, OSError):
-            continue
-    else:
-        pytest.fail("nobody was let in again")

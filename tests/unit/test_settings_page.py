@@ -44,11 +44,6 @@ def test_every_option_of_a_command_is_in_its_table(command: str) -> None:
     assert documented == expected, "docs/settings.md should say:\n" + "\n".join(expected)
 
 
-def test_commands_without_options_are_named() -> None:
-    assert {name for name, command in main.commands.items() if not options_of(command)} == {"probe"}
-    assert "`shmtel probe` has no options" in PAGE
-
-
 @pytest.mark.parametrize("command", list(main.commands))
 def test_a_command_with_settings_takes_them_from_a_file(command: str) -> None:
     options = options_of(main.commands[command])

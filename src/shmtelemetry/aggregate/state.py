@@ -195,8 +195,7 @@ class State(View):
             self._samples.update(dict.fromkeys(sample_names(metric), metric.name))
             return number
         first = self.metrics[number]
-        same = (first.kind, first.labels, first.merge) == (metric.kind, metric.labels, metric.merge)
-        if same and (first.unit == metric.unit or not first.unit or not metric.unit):
+        if first.agrees(metric):
             return number
         self.count("invalid_metrics")
         self.warn_once(

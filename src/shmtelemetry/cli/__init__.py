@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import click
 
 from ..errors import ShmtelError
-from . import bench_command, demo, dump, ls, probe, reader, tail
+from . import bench_command, demo, doctor, dump, gc, ls, probe, reader, tail
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
@@ -61,5 +61,5 @@ def main() -> None:
     """
 
 
-for module in (reader, ls, tail, dump, probe, demo, bench_command):
+for module in (reader, ls, tail, dump, doctor, gc, probe, demo, bench_command):
     main.add_command(module.command)

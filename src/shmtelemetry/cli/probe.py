@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import ssl
 import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
@@ -15,7 +16,10 @@ TIMEOUT = 2.0  # seconds
 
 @click.command("probe")
 @click.argument("url", default="http://127.0.0.1:8000")
-def command(url: str) -> int:
+@click.option("--tls-ca", metavar="FILE", help="Authorities, one of which signed the reader's certificate, PEM.")
+@click.option("--tls-cert", metavar="FILE", help="Certificate to show, PEM, for a reader with --tls-client-ca.")
+@click.option("--tls-key", metavar="FILE", help="Key of --tls-cert, PEM.")
+def command(url: str, tls_ca: str | None, tls_cert: str | None, tls_key: str | None) -> int:
     """Ask a running reader whether it is well, for health checks of containers.
 
     Asks URL/health/ready, or URL itself if it has a path. Exits 0 with one line if the answer is good, and 1
@@ -24,11 +28,14 @@ def command(url: str) -> int:
     \b
     Example:
       shmtel probe http://127.0.0.1:8000
+      shmtel probe https://localhost:8000 --tls-ca ca.pem
       HEALTHCHECK CMD ["shmtel", "probe"]
     """
     target = _target(url)
     # Health checks ask a neighbour: a proxy of the environment has no business there.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with options.wrong_use():
+        https = urllib.request.HTTPSHandler(context=_tls(tls_ca, tls_cert, tls_key))
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), https)
     try:
         with opener.open(target, timeout=TIMEOUT) as response:
             click.echo(f"{target}: {response.status} {response.reason}")
@@ -43,12 +50,23 @@ def command(url: str) -> int:
     raise click.ClickException(f"{target}: {problem}")
 
 
+def _tls(ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        if cert:
+            context.load_cert_chain(cert, key, password="")
+    except OSError as error:
+        files = ", ".join(filter(None, (ca, cert, key)))
+        raise ValueError(f"{files}: cannot be used for TLS: {error.strerror or error}; expected PEM") from error
+    return context
+
+
 def _target(url: str) -> str:
     with_scheme = url if "://" in url else f"http://{url}"
     with options.wrong_use():
         parts = urlsplit(with_scheme)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-            raise ValueError(f"URL {url!r}: expected http://HOST:PORT")
+            raise ValueError(f"URL {url!r}: expected http://HOST:PORT or https://HOST:PORT")
     return with_scheme if parts.path.strip("/") else f"{with_scheme.rstrip('/')}/health/ready"
 
 

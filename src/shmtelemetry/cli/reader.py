@@ -13,6 +13,7 @@ from . import options, settings
 
 if TYPE_CHECKING:
     from ..exporters.shown import Shown
+    from ..listen import Protection
     from ..sidecar import Sidecar
 
 logger = logging.getLogger("shmtelemetry")
@@ -38,6 +39,24 @@ RELOADED: Final = ("max_series", "gauge_ttl", "include", "exclude", "const_label
 )
 @options.setting(
     "--insecure", is_flag=True, help="Let --listen be an address that others can reach, without any protection."
+)
+@options.setting(
+    "--token-file",
+    metavar="FILE",
+    help="Give /metrics only to who sends the token in this file, as Authorization: Bearer; health probes need none.",
+)
+@options.setting(
+    "--allowed-host",
+    multiple=True,
+    metavar="NAME",
+    help="Answer only to this name in the Host header, on loopback to those of this machine as well; repeatable.",
+)
+@options.setting("--tls-cert", metavar="FILE", help="Serve https with this certificate, PEM, with its chain.")
+@options.setting("--tls-key", metavar="FILE", help="Key of --tls-cert, PEM, without a password.")
+@options.setting(
+    "--tls-client-ca",
+    metavar="FILE",
+    help="Let only clients in whose certificate one of these authorities signed, PEM.",
 )
 @options.setting(
     "--max-series",
@@ -95,6 +114,11 @@ def command(
     listen: str,
     once: bool,
     insecure: bool,
+    token_file: str | None,
+    allowed_host: tuple[str, ...],
+    tls_cert: str | None,
+    tls_key: str | None,
+    tls_client_ca: str | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     const_label: tuple[tuple[str, str], ...],
@@ -106,9 +130,10 @@ def command(
     """Drain a namespace, and serve what it aggregates for Prometheus.
 
     Serves /metrics, /health, /health/ready and /health/live, and prints where. SIGTERM and SIGINT drain what
-    is published, keep the totals for the next reader, and exit 0. SIGHUP reads the settings' file again. There
-    is one reader a namespace: a second one exits 1 and names the pid of the first. A state that is damaged, cut
-    short, of another release or no state at all stays as it is: the reader exits 1, unless --reset-state is given.
+    is published, keep the totals for the next reader, and exit 0. SIGHUP reads the settings' file, the token
+    and the certificates again. There is one reader a namespace: a second one exits 1 and names the pid of the
+    first. A state that is damaged, cut short, of another release or no state at all stays as it is: the reader
+    exits 1, unless --reset-state is given.
 
     \b
     Example:
@@ -117,23 +142,26 @@ def command(
       shmtel reader --exclude 'shmtel_*' --const-label env=prod --gauge-ttl 300
       SHMTEL_NAMESPACE=bot-a SHMTEL_CONST_LABEL='env=prod desk="fx spot"' shmtel reader
       shmtel reader --config bot-a.toml
+      shmtel reader --listen 0.0.0.0:9100 --token-file token --tls-cert server.pem --tls-key server.key
 
     \b
-    The last of these with the file
+    The last but one of these with the file
       [reader]
       namespace = "bot-a"
       const-label = ["env=prod", "desk=fx spot"]
     """
     from ..exporters.shown import Shown
+    from ..listen import Protection
 
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
     with options.wrong_use():
         shown = Shown(include, exclude, const_label)
+        protection = Protection(insecure, token_file, allowed_host, tls_cert, tls_key, tls_client_ca)
     reader |= {"windows": not (no_windows or once), "allow_uids": allow_uid, "guard": True}
     if once:
         _print_once(shown, reader)
     else:
-        _serve(ctx, listen, insecure, shown, reader)
+        _serve(ctx, listen, protection, shown, reader)
 
 
 def _print_once(shown: "Shown", settings: dict[str, Any]) -> None:
@@ -147,12 +175,12 @@ def _print_once(shown: "Shown", settings: dict[str, Any]) -> None:
         click.echo(expose(shown(reader.snapshot(distributions=False))), nl=False)
 
 
-def _serve(ctx: click.Context, listen: str, insecure: bool, shown: "Shown", reader: dict[str, Any]) -> None:
+def _serve(ctx: click.Context, listen: str, protection: "Protection", shown: "Shown", reader: dict[str, Any]) -> None:
     from ..sidecar import Sidecar
 
     with caught_signals() as signals:
         with options.wrong_use():
-            sidecar = Sidecar(listen=listen, insecure=insecure, shown=shown, **reader)
+            sidecar = Sidecar(listen=listen, protection=protection, shown=shown, **reader)
         with sidecar:
             click.echo(f"listening on {sidecar.url}")
             while os.read(signals, 1)[0] == signal.SIGHUP:
@@ -167,6 +195,7 @@ def _reload(ctx: click.Context, sidecar: "Sidecar") -> None:
         anew = settings.anew(ctx)
         with options.wrong_use():
             shown = Shown(anew["include"], anew["exclude"], anew["const_label"])
+            sidecar.read_files()
             sidecar.reader.bound(anew["max_series"], anew["gauge_ttl"])
     except click.UsageError as error:
         logger.error("settings stay as they were: %s", error.format_message())

@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from .. import config
 from ..aggregate.snapshot import Snapshot
-from ..exporters.http import Answers
+from ..exporters.answers import Answers
 from ..liveness import fork_lock
 from ..reader import Reader
 from ..segment import usable

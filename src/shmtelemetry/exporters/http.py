@@ -1,32 +1,23 @@
 """A small web server for `/metrics` and health probes, on the standard library."""
 
-import contextlib
-import gzip
 import json
 import logging
-import re
-import socket
-import socketserver
-import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from http.client import LineTooLong
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Final, Self
-from urllib.parse import parse_qs
 
 from ..aggregate.snapshot import Snapshot
 from ..errors import ShmtelError
-from ..listen import Address, names_loopback, parse_listen
-from .prometheus import Exposition, negotiate
-from .protobuf import PROTOBUF, MetricFamilies, is_asked_for
+from ..listen import UNPROTECTED, Address, Protection, parse_listen
+from .answers import Answers
+from .connections import HEAD_SECONDS, IDLE_SECONDS, Connection, ConnectionServer
 
-IDLE_SECONDS: Final = 30.0  # until a connection that says nothing is closed
-POLL_SECONDS: Final = 0.25  # between looks at whether the server shall stop
-MAX_CONNECTIONS: Final = 64
-END_SECONDS: Final = 5.0  # that a response under way gets to end when the server stops
+POLL_SECONDS: Final = 0.25  # between looks at whether the server shall stop, and whose time is over
+HEAD_BYTES: Final = 16 * 1024  # of a request's line and headers together
 
 _INDEX: Final = b"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>shmtelemetry</title>
@@ -51,41 +42,13 @@ class Health:
     details: Mapping[str, object] = field(default_factory=dict)
 
 
-class Answers:
-    """What scrapers get, of whichever server. snapshot: asked each time, with whether distributions are needed.
-
-    Threads may share it.
-    """
-
-    def __init__(self, snapshot: Callable[[bool], Snapshot]) -> None:
-        self._snapshot = snapshot
-        self._text, self._protobuf = Exposition(), MetricFamilies()
-
-    def answer(self, query: str, accept: str, accept_encoding: str) -> tuple[dict[str, str], bytes]:
-        """Content-Type and perhaps Content-Encoding, and the body.
-
-        query: of the URL; `name[]=…` asks for single metrics. accept, accept_encoding: headers, "" without one.
-        """
-        content_type, body = self._exposed(accept, parse_qs(query).get("name[]"))
-        if not _accepts_gzip(accept_encoding):
-            return {"Content-Type": content_type}, body
-        # The fastest level: a scrape of 16 MB takes a tenth of a second, and is a twentieth of that long.
-        return {"Content-Type": content_type, "Content-Encoding": "gzip"}, gzip.compress(body, 1, mtime=0)
-
-    def _exposed(self, accept: str, names: list[str] | None) -> tuple[str, bytes]:
-        if is_asked_for(accept):
-            return PROTOBUF, self._protobuf.expose(self._snapshot(True), names)
-        openmetrics, content_type = negotiate(accept)
-        return content_type, self._text.expose(self._snapshot(False), openmetrics, names)
-
-
 class MetricsServer:
     """Serves `/metrics`, `/health`, `/health/ready`, `/health/live` and an index, each request in a thread.
 
-    listen, insecure: as `parse_listen` takes them; the address is bound at once, and served from `start` on.
-    snapshot: asked at each scrape, in its thread, whether distributions are needed as well: for native histograms they
-    are. health: asked at each request, in its thread. Raises ValueError for an address that must not be,
-    ShmtelError for one that cannot be bound.
+    listen: as `parse_listen` takes it; the address is bound at once, and served from `start` on.
+    protection: who may ask. snapshot: asked at each scrape, in its thread, whether distributions are needed as
+    well: for native histograms they are. health: asked at each request, in its thread. Raises ValueError for an
+    address that must not be, ShmtelError for one that cannot be bound.
     """
 
     def __init__(
@@ -94,11 +57,11 @@ class MetricsServer:
         snapshot: Callable[[bool], Snapshot],
         health: Callable[[], Health],
         *,
-        insecure: bool = False,
+        protection: Protection = UNPROTECTED,
     ) -> None:
-        address = parse_listen(listen, insecure)
+        address = parse_listen(listen, protection.is_meant)
         try:
-            self._server = _Server(address, snapshot, health)
+            self._server = _Server(address, protection, snapshot, health)
         except OSError as error:
             raise ShmtelError(
                 f"cannot listen on {address}: {error.strerror or error}; choose another address or port, "
@@ -108,13 +71,17 @@ class MetricsServer:
 
     @property
     def url(self) -> str:
-        return f"http://{self._server.bound}"
+        return f"{'https' if self._server.access.tls else 'http'}://{self._server.bound}"
 
     def start(self) -> None:
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(POLL_SECONDS,), name="shmtel-http", daemon=True
         )
         self._thread.start()
+
+    def read_files(self) -> None:
+        """Take the token and the certificates of further connections anew; ValueError for what cannot be used."""
+        self._server.access = self._server.protection.read()
 
     def stop(self) -> None:
         """Answer what has been asked, then close. Nothing is called any more when this returns."""
@@ -133,72 +100,72 @@ class MetricsServer:
         self.stop()
 
 
-class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    allow_reuse_address = True
-    request_queue_size = 64
-
-    def __init__(self, address: Address, snapshot: Callable[[bool], Snapshot], health: Callable[[], Health]) -> None:
-        self.address_family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+class _Server(ConnectionServer):
+    def __init__(
+        self,
+        address: Address,
+        protection: Protection,
+        snapshot: Callable[[bool], Snapshot],
+        health: Callable[[], Health],
+    ) -> None:
         self.answers, self.health = Answers(snapshot), health
-        self.only_loopback = address.loopback
-        self._connections: dict[threading.Thread, socket.socket] = {}
-        self._lock = threading.Lock()
-        super().__init__((address.host, address.port), _Handler)
-        self.bound = Address(address.host, self.server_address[1])
+        self.protection, self.loopback = protection, address.loopback
+        super().__init__(address, protection.read(), _Handler)
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        thread = threading.Thread(
-            target=self.process_request_thread,
-            args=(request, client_address),
-            name="shmtel-http",
-            daemon=True,
-        )
-        with self._lock:
-            room = len(self._connections) < MAX_CONNECTIONS
-            if room:
-                self._connections[thread] = request
-        if room:
-            thread.start()
-        else:
-            self.shutdown_request(request)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            with self._lock:
-                del self._connections[threading.current_thread()]
+class _Head:
+    """The client's bytes, of which a request's head may take so many."""
 
-    def end_connections(self) -> None:
-        # Idle ones end at once, because they read the end of their stream; busy ones after their response.
-        deadline = time.monotonic() + END_SECONDS
-        for how, until in ((socket.SHUT_RD, deadline), (socket.SHUT_RDWR, deadline + 1)):
-            with self._lock:
-                left = dict(self._connections)
-            for connection in left.values():
-                with contextlib.suppress(OSError):
-                    connection.shutdown(how)
-            for thread in left:
-                thread.join(max(0.0, until - time.monotonic()))
+    def __init__(self, file: Any) -> None:
+        self._file, self._left = file, HEAD_BYTES
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        error = sys.exc_info()[1]
-        if not isinstance(error, OSError):  # a client that went away is nothing to tell anybody
-            logger.error("a web request failed: %r", error, exc_info=error)
+    def begins(self) -> bool:
+        """Wait for the first byte of the next request; False if there is none."""
+        self._left = HEAD_BYTES
+        return bool(self._file.peek(1))
+
+    def readline(self, limit: int) -> bytes:
+        line: bytes = self._file.readline(min(limit, self._left + 1))
+        self._left -= len(line)
+        if self._left < 0:
+            raise LineTooLong("the head of the request")
+        return line
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
+    request: Any
     protocol_version = "HTTP/1.1"
-    timeout = IDLE_SECONDS
     wbufsize = -1  # head and body leave together, and at once
     disable_nagle_algorithm = True
 
+    def setup(self) -> None:
+        self._client: Connection = self.request
+        self.request = self._client.client
+        super().setup()
+        self._head = self.rfile = _Head(self.rfile)  # type: ignore[assignment]
+
+    def handle_one_request(self) -> None:
+        if not self._head.begins():
+            self.close_connection = True
+            return
+        self._client.wait(HEAD_SECONDS)
+        try:
+            super().handle_one_request()
+        except LineTooLong:
+            self.requestline = self.command = ""
+            self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
+        self._client.wait(IDLE_SECONDS)
+
     def do_GET(self) -> None:
+        self._client.answer()
         if "Transfer-Encoding" in self.headers or self.headers.get("Content-Length", "0") != "0":
             self.close_connection = True  # or its body would be read as the next request
-        if self.server.only_loopback and not self._asks_for_loopback():
-            self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "this server answers only as localhost or 127.0.0.1")
+        if not self._asks_for_us():
+            self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "not a name of this server's; --allowed-host adds names")
             return
         path, _, query = self.path.partition("?")
         if path == "/metrics":
@@ -214,11 +181,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
-    def _asks_for_loopback(self) -> bool:
+    def _asks_for_us(self) -> bool:
         host = self.headers.get("Host")
-        return self.request_version == "HTTP/1.0" if host is None else names_loopback(host)
+        if host is None and self.request_version == "HTTP/1.0":
+            return True
+        return self.server.protection.allows_host(host or "", self.server.loopback)
 
     def _metrics(self, query: str) -> None:
+        if not self.server.access.admits(self.headers.get("Authorization", "")):
+            self.send_error(HTTPStatus.UNAUTHORIZED, "the token is missing or wrong: Authorization: Bearer TOKEN")
+            return
         try:
             headers, body = self.server.answers.answer(query, self._header("Accept"), self._header("Accept-Encoding"))
         except Exception as error:
@@ -251,6 +223,8 @@ class _Handler(BaseHTTPRequestHandler):
         if code == HTTPStatus.NOT_IMPLEMENTED:
             code, message = HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD are answered"
             headers["Allow"] = "GET, HEAD"
+        elif code == HTTPStatus.UNAUTHORIZED:
+            headers["WWW-Authenticate"] = "Bearer"
         line = " ".join((message or HTTPStatus(code).phrase).split())
         self._send(code, f"{line}\n".encode(errors="replace"), headers=headers)
 
@@ -282,11 +256,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         logger.debug("%s " + format, self.address_string(), *args)
-
-
-def _accepts_gzip(accept: str) -> bool:
-    for item in accept.lower().split(","):
-        name, _, parameters = item.partition(";")
-        if name.strip() == "gzip":
-            return not re.fullmatch(r"\s*q\s*=\s*0(\.0*)?\s*", parameters)
-    return False

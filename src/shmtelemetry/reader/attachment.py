@@ -90,7 +90,7 @@ class Attachment:
         at = count = 0
         try:
             while at < len(stored) and count < SHARE:
-                kind, flags, payload, size = _catalogue_record(self.segment.name, stored, at)
+                kind, flags, payload, size = catalogue_record(self.segment.name, stored, at)
                 if kind == layout.KIND_METRIC:
                     if len(self._metrics) == MAX_METRICS:
                         raise SegmentError(f"{self.segment.name}: more than {MAX_METRICS:,} metrics")
@@ -132,7 +132,7 @@ class Attachment:
         gone = set()
         at = 0
         while at < min(len(stored), self._settled - self._learned):
-            kind, _, payload, size = _catalogue_record(self.segment.name, stored, at)
+            kind, _, payload, size = catalogue_record(self.segment.name, stored, at)
             if kind == layout.KIND_RETIRE:
                 gone.add(_retired_number(payload))
             at += size
@@ -237,7 +237,7 @@ def _retired_number(payload: bytes) -> int:
     return int(layout.RETIRE.unpack_from(payload)[0])
 
 
-def _catalogue_record(name: str, stored: bytes, at: int) -> tuple[int, int, bytes, int]:
+def catalogue_record(name: str, stored: bytes, at: int) -> tuple[int, int, bytes, int]:
     """(kind, flags, payload, whole size) of the record at a place."""
     head = layout.CATALOGUE_RECORD.size
     if at + head > len(stored):
