@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := pyproject.toml setup.py $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: help demo test stress check bench gates peers clean
+.PHONY: help demo test stress soak check bench gates peers clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,9 @@ test: $(VENV)/.test  ## the whole test suite; ARGS="-k ring" passes arguments to
 
 stress: $(VENV)/.test  ## the tests that take minutes
 	$(BIN)/python -m pytest -m stress $(ARGS)
+
+soak: $(VENV)/.test $(VENV)/.soak  ## everything together for an hour, in which nothing may grow; ARGS="--minutes 10"
+	$(BIN)/python -m tests.soak $(ARGS)
 
 check: $(VENV)/.check  ## ruff, mypy --strict, cython-lint
 	$(BIN)/ruff check .
@@ -56,6 +59,6 @@ $(VENV)/.built: $(VENV)/.ready $(SOURCES)
 	$(PIP) --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.test $(VENV)/.check $(VENV)/.bench: $(VENV)/.%: $(VENV)/.built
+$(VENV)/.test $(VENV)/.check $(VENV)/.bench $(VENV)/.soak: $(VENV)/.%: $(VENV)/.built
 	$(PIP) --group $*
 	@touch $@

@@ -71,6 +71,11 @@ def child(function: Callable[[], Any]) -> Iterator[int]:
         kill(pid)
 
 
+def is_running(pid: int) -> bool:
+    """Whether a child of this process has not ended, however; waits for one that has."""
+    return os.waitpid(pid, os.WNOHANG) == (0, 0)
+
+
 def is_stopped(pid: int) -> bool:
     """Whether every thread of a process that was sent SIGSTOP stands still; one that sleeps goes on no more."""
     states = [path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{pid}/task").glob("*/stat")]
