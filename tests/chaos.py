@@ -36,6 +36,8 @@ STEP = 3.0  # of the counter
 BATCH = 64  # records: what emit_many claims at a time
 SCHEMA = Schema([("n", "<u8")], {"n": schema_field("counter", name="sent")})
 
+Record = Callable[[str, object], None]  # pytest's record_property; the terminal's summary adds up what is recorded
+
 COUNTED, OBSERVED, SENT, UNOPENED = range(4)  # rows of a tally
 TRIED, ACCEPTED, REFUSED = range(3)  # and its columns
 

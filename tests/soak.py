@@ -1,6 +1,6 @@
 """`make soak`: steady producers, a reader, a scraper and chaos together; fails if anything grows.
 
-python -m tests.soak [--minutes 60]
+python -m tests.soak [--minutes 60]       after a warm-up of 75 seconds
 
 Chaos is what tests/chaos.py does: producers killed at random microseconds, and now and then a reader that is stopped
 for a second. The reader is never killed: it is its memory that must not grow. At the end every total is compared with
@@ -33,6 +33,7 @@ from tests.reading import SHM, Talker, talker
 from tests.resources import shared_bytes, taken
 from tests.slopes import Level, plot
 
+WARM = 75.0  # seconds before the run, in which the windows of 60 s fill up, and whatever else comes into use
 SAMPLES = 600  # in a run, but at most one a second
 PAUSE = 0.05  # seconds between two kills, about
 STOP_EVERY = 20.0  # seconds
@@ -93,7 +94,7 @@ def turns(
     running: Running, producer: Talker, namespace: str, seconds: float, samples: Samples, chance: Random
 ) -> Iterator[None]:
     """Turns for so long, in whose course samples are taken and the reader is stopped now and then."""
-    begin = time.monotonic()
+    begin = time.monotonic() + WARM
     next_sample, next_stop = 0.0, STOP_EVERY
     while (now := time.monotonic() - begin) < seconds:
         if now >= next_stop:
@@ -140,7 +141,9 @@ def levels(samples: Samples) -> list[Level]:
 def main() -> int:
     """Soak, write, judge; returns the exit code."""
     parser = argparse.ArgumentParser(prog="make soak", description="Run everything together; fail if anything grows.")
-    parser.add_argument("--minutes", type=float, default=60.0, metavar="N", help="how long (default: 60)")
+    parser.add_argument(
+        "--minutes", type=float, default=60.0, metavar="N", help="how long, after a warm-up of 75 seconds (default: 60)"
+    )
     minutes = parser.parse_args().minutes
     now, commit = datetime.now(UTC), machine.commit()
     samples, tally, emitted = soak(f"soak-{secrets.token_hex(4)}", minutes * 60)

@@ -24,15 +24,13 @@ from shmtelemetry.accounting import has_reader, segment_stats
 from shmtelemetry.aggregate.snapshot import Snapshot
 from shmtelemetry.segment import segment_names
 from tests import kills
-from tests.chaos import SENT, Tally, assert_counted, assert_exact, killing_readers, lasting, rage
+from tests.chaos import SENT, Record, Tally, assert_counted, assert_exact, killing_readers, lasting, rage
 from tests.peers import own_pids, with_own_pids, with_small_shm
 from tests.processes import in_child, is_stopped, wait_until
 from tests.reading import running_reader, state_of, talker, the_segment, write_position
 from tests.resources import Taken, assert_flat, taken
 
 NOBODY = 65534
-
-Record = Callable[[str, object], None]
 
 
 def lengths(short: object, long: object) -> pytest.MarkDecorator:
