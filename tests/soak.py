@@ -1,4 +1,4 @@
-"""`make soak`: steady producers, a reader, a scraper and chaos together; fails if anything grows.
+"""`make soak`: a steady producer, a reader, scrapers and chaos together; fails if anything grows.
 
 python -m tests.soak [--minutes 60]       after a warm-up of 75 seconds
 
@@ -27,7 +27,7 @@ from benchmarks import machine
 from shmtelemetry import Telemetry, read_state
 from shmtelemetry.segment import segment_names
 from tests.chaos import Tally, assert_exact, rage
-from tests.processes import wait_until
+from tests.processes import is_running, wait_until
 from tests.readers import Running, reader
 from tests.reading import SHM, Talker, talker
 from tests.resources import shared_bytes, taken
@@ -72,6 +72,16 @@ def emit_steadily(namespace: str, asked: Callable[[], bool]) -> Counter[str]:
         return emitted
 
 
+def scrape_steadily(running: Running, asked: Callable[[], bool]) -> int:
+    """A second scraper, which now and then comes at the same time as the first one. Returns how often it came."""
+    scrapes = 0
+    while not asked():
+        assert running.get("/metrics", accept="application/openmetrics-text").endswith("# EOF\n")
+        scrapes += 1
+        time.sleep(0.3)
+    return scrapes
+
+
 def sample(running: Running, producer: Talker, namespace: str) -> dict[str, float]:
     before = time.perf_counter()
     text = running.get("/metrics")
@@ -95,7 +105,7 @@ def turns(
 ) -> Iterator[None]:
     """Turns for so long, in whose course samples are taken and the reader is stopped now and then."""
     begin = time.monotonic() + WARM
-    next_sample, next_stop = 0.0, STOP_EVERY
+    next_sample, next_stop = -WARM, STOP_EVERY
     while (now := time.monotonic() - begin) < seconds:
         if now >= next_stop:
             running.process.send_signal(signal.SIGSTOP)
@@ -103,19 +113,28 @@ def turns(
             running.process.send_signal(signal.SIGCONT)
             next_stop += STOP_EVERY
         if now >= next_sample:
-            samples.append((now, sample(running, producer, namespace)))
+            figures = sample(running, producer, namespace)
+            if now >= 0:
+                samples.append((now, figures))
             next_sample += max(1.0, seconds / SAMPLES)
         time.sleep(chance.uniform(0, 2 * PAUSE))
         yield
 
 
-def soak(namespace: str, seconds: float) -> tuple[Samples, Tally, dict[str, int]]:
-    """Run everything, and compare the totals with what was emitted."""
+def soak(namespace: str, seconds: float) -> tuple[Samples, Tally, Counter[str]]:
+    """Run everything, and compare the totals with what was emitted, of which the counts are returned."""
     samples: Samples = []
     chance = Random()
-    with reader(namespace, "--ephemeral") as running, talker(partial(emit_steadily, namespace)) as producer:
+    with (
+        reader(namespace, "--ephemeral") as running,
+        talker(partial(emit_steadily, namespace)) as producer,
+        talker(partial(scrape_steadily, running)) as scraper,
+    ):
         tally = rage(namespace, turns(running, producer, namespace, seconds, samples, chance), chance)
+        assert is_running(producer.pid)
+        assert is_running(scraper.pid)
         emitted = producer.finish()
+        emitted["scrapes"] = scraper.finish()
         wait_until(lambda: not list(segment_names(namespace)), "all is drained and unlinked")
         running.get("/metrics")
         snapshot = read_state(namespace)
@@ -157,13 +176,13 @@ def main() -> int:
         "machine": machine.facts(),
         "minutes": minutes,
         "kills": tally.kills,
-        "emitted": emitted,
+        "counts": emitted,
         "level": {level.what: level.is_level for level in found},
         "growth": {level.what: level.growth for level in found},
         "samples": [{"seconds": round(seconds, 3), **figures} for seconds, figures in samples],
     }
     path.write_text(json.dumps(result, indent=1) + "\n")
-    title = f"{minutes:g} minutes, {tally.kills:,} producers killed, {sum(emitted.values()):,} steady emits; {commit}"
+    title = f"{minutes:g} minutes, {tally.kills:,} producers killed, {emitted['steps']:,} steady steps; {commit}"
     plot(found, title, path.with_suffix(".png"))
     print(f"{title}: every total exact", *found, f"wrote {path.relative_to(machine.ROOT)} and .png", sep="\n")
     return 0 if all(level.is_level for level in found) else 1
