@@ -13,7 +13,7 @@ SANITIZERS := LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file
 SANITIZED_TESTS := not stress and not unsanitized
 SOURCES := pyproject.toml setup.py $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: help demo test stress verify sanitize fuzz check bench gates peers clean
+.PHONY: help demo test stress verify sanitize fuzz soak check bench gates peers clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,9 @@ verify: $(VENV)/.test  ## prove what docs/verification.md says; ARGS=--write wri
 
 fuzz: $(VENV)/.fuzz  ## search for segments that break the reader; SECONDS=300 says how long
 	fuzzing/run $(SECONDS) $(BIN)/python
+
+soak: $(VENV)/.test $(VENV)/.soak  ## everything together for an hour, in which nothing may grow; ARGS="--minutes 10"
+	$(BIN)/python -m tests.soak $(ARGS)
 
 check: $(VENV)/.check  ## ruff, mypy --strict, cython-lint
 	$(BIN)/ruff check .
@@ -76,6 +79,6 @@ $(SANITIZED)/.sanitized: pyproject.toml $(SOURCES) $(shell find src -name '*.py'
 	SHMTEL_BUILD=sanitize $(SANITIZED)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --group test .
 	@touch $@
 
-$(VENV)/.test $(VENV)/.check $(VENV)/.bench $(VENV)/.fuzz: $(VENV)/.%: $(VENV)/.built
+$(VENV)/.test $(VENV)/.check $(VENV)/.bench $(VENV)/.fuzz $(VENV)/.soak: $(VENV)/.%: $(VENV)/.built
 	$(PIP) --group $*
 	@touch $@

@@ -12,9 +12,11 @@ ROOT = Path(__file__).resolve().parent.parent
 CLOCKSOURCE = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
 
 
-def facts() -> dict[str, str | int | None]:
-    """Processor, cores, kernel, clock source, interpreter, compiler, and the versions that were measured."""
-    packages = ("shmtelemetry", "numpy", "prometheus-client", "opentelemetry-sdk", "pyzmq")
+def facts(*peers: str) -> dict[str, str | int | None]:
+    """Processor, cores, kernel, clock source, interpreter, compiler, and the versions of what was measured.
+
+    peers: packages that were measured beside ours.
+    """
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),
@@ -22,7 +24,7 @@ def facts() -> dict[str, str | int | None]:
         "clock source": CLOCKSOURCE.read_text().strip() if CLOCKSOURCE.exists() else "unknown",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "compiler": _first_line(os.environ.get("CC", "cc"), "--version"),
-        **{package: version(package) for package in packages},
+        **{package: version(package) for package in ("shmtelemetry", "numpy", *peers)},
     }
 
 

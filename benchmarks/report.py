@@ -95,7 +95,7 @@ def main() -> int:
     if len(sys.argv) > 1:
         path = Path(sys.argv[1])
     else:
-        results = sorted((machine.ROOT / "bench_results").glob("*.json"), key=lambda file: file.stat().st_mtime)
+        results = sorted((machine.ROOT / "bench_results").glob("[0-9]*.json"), key=lambda file: file.stat().st_mtime)
         if not results:
             print("bench_results/ holds no results: run make bench first", file=sys.stderr)
             return 1

@@ -64,7 +64,7 @@ def main() -> int:
         "date": now.isoformat(timespec="seconds"),
         "commit": commit,
         "modified": machine.modified(),
-        "machine": machine.facts(),
+        "machine": machine.facts("prometheus-client", "opentelemetry-sdk", "pyzmq"),
         "load_before": load,
         "subjects": measured,
         "figures": figures(readings),

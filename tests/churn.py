@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from shmtelemetry import Telemetry
 from tests.processes import wait_until
 from tests.reading import SHM
+from tests.resources import resident_kib
 
 AT_ONCE = 8  # producers
 LOOKS = 20  # scrapes in the course of a run
@@ -69,10 +70,8 @@ def _look(url: str, pid: int, namespace: str) -> Look:
         if sample.name.removesuffix("_total") in ("jobs", "inherited", "job_seconds_count", "job_depth", "job_last")
         or sample.name in ("shmtel_producers", "shmtel_records_total")
     }
-    with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        resident = next(int(line.split()[1]) for line in status if line.startswith("RssAnon"))
     length = sum(len(line) for line in text.splitlines() if "_window_" not in line)  # these come and go
-    return Look(samples, length, seconds, len(list(SHM.glob(f"shmtel.{namespace}.*"))), resident)
+    return Look(samples, length, seconds, len(list(SHM.glob(f"shmtel.{namespace}.*"))), resident_kib(pid))
 
 
 def churn(namespace: str, url: str, reader_pid: int, count: int) -> list[Look]:

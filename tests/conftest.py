@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing import forkserver, resource_tracker
@@ -50,6 +51,17 @@ def nothing_is_left_behind(namespace: str) -> Iterator[None]:
 def warnings_are_said_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is logged once a process is logged once a test."""
     monkeypatch.setattr(producer, "_warned", set())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the tests that passed have proved, by what they recorded with `record_property`, added up."""
+    proved: Counter[str] = Counter()
+    for report in terminalreporter.getreports("passed"):
+        proved.update({name: value for name, value in report.user_properties if isinstance(value, int)})
+    if proved:
+        terminalreporter.section("proved")
+        for name, count in proved.items():
+            terminalreporter.write_line(f"{count:>15,} {name}")
 
 
 def child_processes() -> set[int]:

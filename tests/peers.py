@@ -41,11 +41,30 @@ def need_newest(program: str) -> str:
 
 def with_small_shm(size: str, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a Python script in a mount namespace whose /dev/shm is a tmpfs of `size`, such as "1m"."""
-    unshare = need("unshare")
-    if subprocess.run([unshare, "-m", "true"], capture_output=True).returncode:
-        miss("unshare -m is not permitted here")
     mount = 'mount -t tmpfs -o size="$0" tmpfs /dev/shm && exec "$@"'
-    command = [unshare, "-m", "sh", "-c", mount, size, sys.executable, "-c", script, *arguments]
+    return run_command([*unshared("--mount"), "sh", "-c", mount, size, sys.executable, "-c", script, *arguments])
+
+
+def with_own_pids(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python script as the first process of a pid namespace."""
+    return run_command([*own_pids(), sys.executable, "-c", script, *arguments])
+
+
+def own_pids() -> list[str]:
+    """What a command begins with that is to be the first process of a pid namespace."""
+    return unshared("--pid", "--fork", "--kill-child", "--mount-proc")
+
+
+def unshared(*options: str) -> list[str]:
+    """What a command begins with that is to run in namespaces of its own; the test is skipped where that is refused."""
+    command = [need("unshare"), *options]
+    if subprocess.run([*command, "true"], capture_output=True).returncode:
+        miss(f"{' '.join(command)} is not permitted here")
+    return command
+
+
+def run_command(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run it, and end all that it started if that takes too long."""
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
         try:

@@ -64,11 +64,16 @@ def in_child(function: Callable[[], T]) -> T:
 def child(function: Callable[[], Any]) -> Iterator[int]:
     """A forked child that runs the function, and its pid; it is killed and waited for at the end."""
     pid, answer = _fork(function)
-    os.close(answer)
     try:
         yield pid
     finally:
         kill(pid)
+        os.close(answer)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a child of this process has not ended, however; waits for one that has."""
+    return os.waitpid(pid, os.WNOHANG) == (0, 0)
 
 
 def is_stopped(pid: int) -> bool:

@@ -43,13 +43,14 @@ def shown_pid(namespace: str) -> int:
 @contextmanager
 def running_reader(namespace: str) -> Iterator[int]:
     """A process whose reader's loop runs, and its pid; it is killed at the end."""
-    with child(partial(_read_until_killed, namespace)) as pid:
+    with child(partial(read_until_killed, namespace)) as pid:
         wait_until(lambda: shown_pid(namespace) == pid, "the reader has its namespace")
         wait_until(state_of(namespace).exists, "it has a state")
         yield pid
 
 
-def _read_until_killed(namespace: str) -> None:
+def read_until_killed(namespace: str) -> None:
+    """What a reader's process does."""
     with Reader(namespace) as reader:
         reader.start()
         while True:

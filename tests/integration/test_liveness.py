@@ -15,7 +15,7 @@ import numpy as np
 from shmtelemetry import Consumer, Producer, layout
 from shmtelemetry.liveness import Process, is_locked
 from shmtelemetry.segment import Segment, attach, segment_names
-from tests.peers import miss, need
+from tests.peers import unshared
 from tests.processes import child, in_child, kill, run_python, wait_until
 
 DTYPE = np.dtype([("seq", "<u8")])
@@ -163,9 +163,6 @@ assert Process.current() == before and before.exists()
 
 
 def test_a_producer_in_another_pid_namespace_is_judged_by_its_lock(namespace: str) -> None:
-    unshare = need("unshare")
-    if subprocess.run([unshare, "--pid", "--fork", "true"], capture_output=True).returncode:
-        miss("unshare --pid is not permitted here")
     script = f"""
 import sys, time
 import numpy as np
@@ -174,7 +171,7 @@ ring = Producer("orders", np.dtype([("seq", "<u8")]), {namespace!r}, capacity=8)
 ring.emit_fields(1)
 sys.stdin.read()
 """
-    command = [unshare, "--pid", "--fork", "--kill-child", sys.executable, "-c", script]
+    command = [*unshared("--pid", "--fork", "--kill-child"), sys.executable, "-c", script]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         segment = its_segment(namespace)
         assert not segment.header.process.exists()

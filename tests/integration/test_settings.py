@@ -128,7 +128,10 @@ def test_several_values_in_a_variable_are_words_that_may_be_quoted(namespace: st
         ("[reader]\nonce = true", "[reader] has no setting once: expected one of namespace, listen, "),
         ("[reader]\ngauge_ttl = 5", "has no setting gauge_ttl: did you mean gauge-ttl?"),
         ("[raeder]\nnamespace = 'x'", "the file has no table raeder: did you mean reader?"),
-        ("[bench]\njson = true", "the file has no table bench: expected one of reader, ls, tail, dump, doctor, gc, demo"),
+        (
+            "[bench]\njson = true",
+            "the file has no table bench: expected one of reader, ls, tail, dump, doctor, gc, demo",
+        ),
         ("namespace = 'x'", "namespace = 'x' is in no table"),
         ("[reader]\nnamespace = 7", "[reader] namespace: expected a text, got 7"),
         ("[reader]\ngauge-ttl = '5m'", "[reader] gauge-ttl: expected a number, got '5m'"),

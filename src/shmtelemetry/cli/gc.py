@@ -23,8 +23,8 @@ def command(namespace: str | None, undrained: bool, states: bool, dry_run: bool,
     """Remove from shared memory what ended producers and readers left and nobody needs.
 
     Takes segments of this user whose producer has ended and whose records are all read. What a living process
-    writes or reads stays in any case, and so do other users' files and what is no segment of this release. Of each flight
-    recorder (overwrite_oldest) the newest four segments stay, unless --undrained says otherwise.
+    writes or reads stays in any case, and so do other users' files and what is no segment of this release. The
+    newest four segments of each flight recorder (overwrite_oldest) stay, unless --undrained says otherwise.
 
     \b
     Keys of --json:
