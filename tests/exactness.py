@@ -121,10 +121,14 @@ def check_every_instant(made: Witness) -> int:
         reader.poll()  # learns every series, so that what follows needs no keeper
         return lambda: reader._role._agent.poll()
 
+    def meanwhile() -> None:
+        image.open()  # not before: to prepare may have made the state grow
+        made.emit()
+
     instant = -1
     with _image(made) as image:
         made.emit()
-        for instant, step in enumerate(instants(prepare, made.emit, image.look)):
+        for instant, step in enumerate(instants(prepare, meanwhile, image.look)):
             try:
                 with image.reader() as reader:
                     made.check(reader)
@@ -141,12 +145,16 @@ class Image:
     def __init__(self, namespace: str) -> None:
         self.copied = f"{namespace}-image"
         self._files = [state_of(namespace), *(SHM / name for name in segment_names(namespace))]
-        self._maps = []
+        self._maps: list[mmap.mmap] = []
+        self._seen: list[bytes] = []
+        self._changes = 0
+
+    def open(self) -> None:
+        """Look at the files as large as they are now."""
         for path in self._files:
             with path.open("rb") as file:
                 self._maps.append(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
-        self._seen = [bytes(view) for view in self._maps]
-        self._changes = 0
+        self._seen = [view[:] for view in self._maps]
 
     def look(self) -> int:
         """How many different contents there were so far."""

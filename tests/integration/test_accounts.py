@@ -205,6 +205,7 @@ def test_a_slot_that_is_used_again_does_not_inherit_the_end_of_the_segment_befor
             ring.emit_fields(1)
             reader.poll()  # records without roles change nothing but their own position
             image = Image(namespace)
+            image.open()
             with image.reader() as next_one:
                 next_one.poll()
                 totals = next_one.snapshot().producers
