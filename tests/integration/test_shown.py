@@ -14,6 +14,7 @@ from shmtelemetry import Telemetry, read_state
 from shmtelemetry.aggregate.snapshot import Snapshot
 from shmtelemetry.exporters.prometheus import Exposition
 from shmtelemetry.exporters.shown import Shown
+from tests.processes import wait_until
 from tests.readers import Running, reader
 from tests.unit.test_exposition import family, metric, snapshot
 
@@ -55,6 +56,19 @@ def test_a_scrape_shows_what_is_included_and_not_excluded(
         state = read_state(namespace)
         assert state.value("orders_total", symbol="AAPL") == 1  # all is aggregated, whatever is shown
         assert {"depth", "orders_latency_seconds", "shmtel_records_total"} <= state.families.keys()
+
+
+def test_windows_go_with_their_metric_unless_their_own_name_is_excluded(
+    namespace: str, telemetry: Telemetry
+) -> None:
+    with reader(namespace, "--ephemeral", "--exclude", "orders_total", "--exclude", "*_window_[qc]*") as running:
+        wait_until(lambda: "orders_latency_seconds_window_rate" in running.get("/metrics"), "a second has passed")
+        for found in families(running):
+            windows = {name for name in found if "_window_" in name}
+            assert windows - {name for name in found if name.startswith("shmtel_")} == {
+                "orders_latency_seconds_window_rate",
+                "orders_latency_seconds_window_max",
+            }
 
 
 def test_constant_labels_are_on_every_series_but_where_a_metric_has_its_own(

@@ -44,6 +44,16 @@ def make_requests(server: Server, rounds: int) -> Tally:
     return tally
 
 
+def test_prometheus_clients_face_is_shown_where_both_are_in_one_namespace(namespace: str, tmp_path: Path) -> None:
+    with serving(namespace, tmp_path / "log", *GUNICORN, "--workers", "2", "tests.webapps.jobs_wsgi:app") as server:
+        for _ in range(20):
+            assert server.ask("GET", "/job")[2] == b"done"
+        requests = "http_requests_total", (("endpoint", "/job"), ("method", "GET"), ("status", "200"))
+        wait_until(lambda: server.scrape().get(requests) == 20, "all are counted")
+        assert '\njobs_total{path="/job"} 20.0\n' in server.ask("GET", "/metrics")[2].decode()
+    what_is_left(namespace)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
 def test_every_worker_shows_the_requests_of_all(namespace: str, tmp_path: Path, preload: tuple[str, ...]) -> None:

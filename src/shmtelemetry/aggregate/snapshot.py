@@ -156,7 +156,7 @@ class Distributions:
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """taken_ns: nanoseconds since the epoch. families: by metric name, in order of appearance; own figures included.
-    producers: by name."""
+    producers: by name. withheld: names that exporters give to no window."""
 
     namespace: str
     taken_ns: int
@@ -165,6 +165,7 @@ class Snapshot:
     _histograms: Any = None  # reads one histogram of the copied state: (name, number of the series) → HistogramValue
     _distributions: Callable[[str], Distributions] | None = None  # the same for all series of a metric
     _windows: Any = None  # windows.Windows
+    withheld: frozenset[str] = frozenset()
 
     def value(self, name: str, **labels: str) -> float:
         """The value of one counter or gauge. Raises KeyError for an unknown metric or series."""

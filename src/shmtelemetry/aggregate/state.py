@@ -232,21 +232,21 @@ class State(View):
             return self.known.get((metric, overflow), -1)
 
     def _new_series(self, metric: int, labels: tuple[str, ...]) -> int:
+        kind = layout.KINDS[self.metrics[metric].kind]
+        classic = self.allocate(8 * length) if (length := self.classic_length(metric)) else 0
+        stored = encode_labels(labels)
+        check = series_check(len(self.series), metric, kind, classic, lasting(self.metrics[metric], stored))
         entry = np.zeros((), SERIES)
         entry["minimum"], entry["maximum"] = np.inf, -np.inf
-        entry["metric"], entry["kind"] = metric, layout.KINDS[self.metrics[metric].kind]
-        entry["time_ns"] = layout.first_time(int(entry["kind"]))
-        entry["created_ns"] = time.time_ns()
-        entry["classic"] = self.allocate(8 * length) if (length := self.classic_length(metric)) else 0
-        if entry["kind"] == layout.KINDS["counter"]:
+        if kind == layout.KINDS["counter"]:
             entry["minimum"] = np.uint64(layout.EMPTY_COUNTER).view(np.float64)
-        stored = encode_labels(labels)
-        kept = lasting(self.metrics[metric], stored)
-        check = series_check(len(self.series), metric, int(entry["kind"]), int(entry["classic"]), kept)
+        entry["metric"], entry["kind"], entry["classic"] = metric, kind, classic
+        entry["time_ns"], entry["created_ns"] = layout.first_time(kind), time.time_ns()
         entry["definition"] = self._stored(stored, check)
         number = self.append(SERIES_TABLE, entry.tobytes())
-        self.series.append((metric, labels))
-        self.known[metric, labels] = number
+        key = metric, labels
+        self.series.append(key)
+        self.known[key] = number
         self.lives.note(number)
         return number
 

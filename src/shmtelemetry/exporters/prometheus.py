@@ -157,8 +157,8 @@ def sample_names(metric: Metric) -> frozenset[str]:
 
 
 def shown_grids(snapshot: Snapshot, names: Collection[str] | None) -> Iterator[Grid]:
-    """The windows of these names, or all, but for those whose names metrics have."""
-    taken = frozenset().union(*(sample_names(family.metric) for family in snapshot.families.values()))
+    """The windows of these names, or all, but for those whose names metrics have or the snapshot withholds."""
+    taken = snapshot.withheld.union(*(sample_names(family.metric) for family in snapshot.families.values()))
     return (grid for grid in grids(snapshot, taken) if names is None or grid.metric.name in names)
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from ..aggregate.snapshot import Family, Labels, Snapshot
 from ..schema import is_label_name
+from .windows import window_names
 
 logger = logging.getLogger("shmtelemetry")
 
@@ -19,9 +20,10 @@ class Shown:
     """Makes of each snapshot the one that is exposed. Threads may share it.
 
     include, exclude: glob patterns of metric names, as fnmatch.fnmatchcase takes them, a counter's with its `_total`.
-    What is excluded is not shown; of the rest, all without `include`, else what it matches. const_labels: (name, value)
-    of labels for every series; a metric that has one of that name keeps its own, with a line in the log. The reader's
-    own figures are metrics like any others. Raises ValueError for what is no pattern and no label.
+    What is excluded is not shown; of the rest, all without `include`, else what it matches. Windows are shown with their
+    metric, unless their own names are excluded. const_labels: (name, value) of labels for every series; a metric that
+    has one of that name keeps its own, with a line in the log. The reader's own figures are metrics like any others.
+    Raises ValueError for what is no pattern and no label.
     """
 
     def __init__(
@@ -43,7 +45,8 @@ class Shown:
         families = {name: family for name, family in snapshot.families.items() if self._shows(name)}
         if self._const:
             families = {name: self._labelled(family) for name, family in families.items()}
-        return replace(snapshot, families=families)
+        names = (name for family in families.values() for name in window_names(family.metric))
+        return replace(snapshot, families=families, withheld=frozenset(filter(self._exclude.fullmatch, names)))
 
     def _shows(self, name: str) -> bool:
         return bool(self._include.fullmatch(name)) and not self._exclude.fullmatch(name)

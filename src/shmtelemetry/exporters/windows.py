@@ -50,20 +50,27 @@ def grids(snapshot: Snapshot, taken: Container[str]) -> Iterator[Grid]:
                     yield grid
 
 
+def window_names(metric: Metric) -> tuple[str, ...]:
+    """Those of a counter's or histogram's windows."""
+    base = metric.name.removesuffix("_total")
+    return tuple(f"{base}_window_{suffix}" for suffix in ("rate", "coverage", "max", "quantile"))
+
+
 def _grids(windows: FamilyWindows) -> Iterator[Grid]:
-    base, kind = windows.family.metric.name.removesuffix("_total"), windows.family.metric.kind
+    of, kind = windows.family.metric.name.removesuffix("_total"), windows.family.metric.kind
+    rate, coverage, largest, quantile = window_names(windows.family.metric)
     lengths = tuple((f"{length}s",) for length in windows.lengths)
 
-    def grid(suffix: str, help: str, columns: tuple[tuple[str, ...], ...], values: Floats, rounded: bool) -> Grid:
+    def grid(name: str, help: str, columns: tuple[tuple[str, ...], ...], values: Floats, rounded: bool) -> Grid:
         names = (WINDOW, QUANTILE)[: len(columns[0])]
         labels = (*windows.family.label_names, *names)
-        metric = Metric(f"{base}_window_{suffix}", "gauge", f"{help} of {base} in the last seconds.", labels)
+        metric = Metric(name, "gauge", f"{help} of {of} in the last seconds.", labels)
         return Grid(metric, windows.family, windows.series, names, columns, values, rounded)
 
     gained = "Observations a second" if kind == "histogram" else "Gain a second"
-    yield grid("rate", gained, lengths, windows.rates, True)
-    yield grid("coverage", "Observed divided by attempted", lengths, windows.coverages, False)
+    yield grid(rate, gained, lengths, windows.rates, True)
+    yield grid(coverage, "Observed divided by attempted", lengths, windows.coverages, False)
     if kind == "histogram":
-        yield grid("max", "Largest observation", lengths, windows.maxima, False)
+        yield grid(largest, "Largest observation", lengths, windows.maxima, False)
         columns = tuple((*length, f"{q:g}") for length in lengths for q in windows.wanted)
-        yield grid("quantile", "Quantiles", columns, windows.quantiles.reshape(len(windows.series), -1), True)
+        yield grid(quantile, "Quantiles", columns, windows.quantiles.reshape(len(windows.series), -1), True)
