@@ -56,14 +56,17 @@ def test_the_loop_takes_records_until_stop_which_takes_the_rest(namespace: str) 
 
 
 def test_start_and_stop_twice_are_like_once(namespace: str) -> None:
-    before = threading.active_count()
+    def threads() -> int:
+        return len(os.listdir("/proc/self/task"))
+
+    before = threads()
     with Reader(namespace, ephemeral=True) as reader:
         reader.start()
         reader.start()
-        assert threading.active_count() == before + 2
+        assert threads() == before + 2
         reader.stop()
         reader.stop()
-        assert threading.active_count() == before
+        wait_until(lambda: threads() == before, "both threads have ended")
 
 
 def test_poll_is_refused_while_the_loop_runs(namespace: str) -> None:

@@ -58,9 +58,7 @@ def test_a_scrape_shows_what_is_included_and_not_excluded(
         assert {"depth", "orders_latency_seconds", "shmtel_records_total"} <= state.families.keys()
 
 
-def test_windows_go_with_their_metric_unless_their_own_name_is_excluded(
-    namespace: str, telemetry: Telemetry
-) -> None:
+def test_windows_go_with_their_metric_unless_their_own_name_is_excluded(namespace: str, telemetry: Telemetry) -> None:
     with reader(namespace, "--ephemeral", "--exclude", "orders_total", "--exclude", "*_window_[qc]*") as running:
         wait_until(lambda: "orders_latency_seconds_window_rate" in running.get("/metrics"), "a second has passed")
         for found in families(running):

@@ -20,9 +20,10 @@ class Shown:
     """Makes of each snapshot the one that is exposed. Threads may share it.
 
     include, exclude: glob patterns of metric names, as fnmatch.fnmatchcase takes them, a counter's with its `_total`.
-    What is excluded is not shown; of the rest, all without `include`, else what it matches. Windows are shown with their
-    metric, unless their own names are excluded. const_labels: (name, value) of labels for every series; a metric that
-    has one of that name keeps its own, with a line in the log. The reader's own figures are metrics like any others.
+    What is excluded is not shown; of the rest, all without `include`, else what it matches. Windows are shown with
+    their metric, unless their own names are excluded. const_labels: (name, value) of labels for every series; a metric
+    that has one of that name keeps its own, with a line in the log. The reader's own figures are metrics like any
+    others.
     Raises ValueError for what is no pattern and no label.
     """
 

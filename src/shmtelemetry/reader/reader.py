@@ -147,6 +147,8 @@ class Reader:
 
     def stop(self) -> None:
         """End the loop; what is published is taken first."""
+        if self._pid != os.getpid():  # a forked child has no loop
+            return
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             os.eventfd_write(self._stopped, 1)

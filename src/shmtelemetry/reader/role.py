@@ -4,12 +4,15 @@ Two threads: the agent's loop drains rings and applies records without the GIL; 
 their places, and ends what is dead. A ring that needs the keeper waits for it alone, all others go on.
 """
 
+import _thread
 import contextlib
 import logging
 import os
 import select
+import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ..aggregate._kernels import Buckets
@@ -33,7 +36,31 @@ CHECKS = 10  # rings whose locks are tried in one period; a ring that was closed
 QUIET_CHECKS = 100  # of those that have just fallen quiet: a producer that was killed is most likely among them
 SCRAPE_CHECKS = 200  # before a scrape, so that it shows who lives
 TURNING = 2.0  # seconds without a turn after which the loop is not healthy
+JOIN_PERIOD = 0.0005
 PATIENCE = 0.05  # seconds for which others who ask are served, as long as they wait
+
+
+class LoopThread:
+    """A thread of the operating system, also where gevent's monkey patching gives greenlets to those who ask for
+    threads: the loop waits in C, so that as a greenlet it would never let another one run."""
+
+    def __init__(self, run: Callable[[], object]) -> None:
+        self._runs = True
+        start = _thread.start_new_thread
+        if gevent := sys.modules.get("gevent.monkey"):
+            start = gevent.get_original("_thread", "start_new_thread")
+        start(self._run, (run,))
+
+    def _run(self, run: Callable[[], object]) -> None:
+        try:
+            run()
+        finally:
+            self._runs = False
+
+    def join(self) -> None:
+        """Wait for its end, in a way that greenlets know."""
+        while self._runs:
+            time.sleep(JOIN_PERIOD)
 
 
 class Role:
@@ -89,7 +116,7 @@ class Role:
         self._recorder = Recorder(seconds, self._state.store, self._state.uuid) if windows else None
         self._view, self._view_lock = View(namespace, self._state.mapping, seconds=seconds), threading.Lock()
         self._keeping, self._starting = threading.Lock(), threading.Lock()
-        self._threads: list[threading.Thread] = []
+        self._threads: list[threading.Thread | LoopThread] = []
         self._stopping = False
         self._wakeful = select.poll()  # select.select refuses descriptors from 1024 on
         self._wakeful.register(self._eventfd, select.POLLIN)
@@ -127,12 +154,9 @@ class Role:
     def _start(self) -> None:
         self._stopping = False
         self._agent.resume()
-        self._threads = [
-            threading.Thread(target=self._agent.run, name="shmtel-loop", daemon=True),
-            threading.Thread(target=self._keep, name="shmtel-keeper", daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        keeper = threading.Thread(target=self._keep, name="shmtel-keeper", daemon=True)
+        self._threads = [LoopThread(self._agent.run), keeper]
+        keeper.start()
 
     def _keep(self) -> None:
         calibrated = checked = time.monotonic()

@@ -115,6 +115,7 @@ def totals(server: Server) -> dict[str, float]:
         pytest.param(
             gunicorn("--worker-class=gthread", "--threads=4"), id="gunicorn-threads", marks=pytest.mark.stress
         ),
+        pytest.param(gunicorn("--worker-class=gevent"), id="gunicorn-gevent", marks=pytest.mark.slow),
         pytest.param(UVICORN, id="uvicorn", marks=pytest.mark.slow),
     ],
 )
