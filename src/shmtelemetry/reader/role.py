@@ -36,7 +36,7 @@ CHECKS = 10  # rings whose locks are tried in one period; a ring that was closed
 QUIET_CHECKS = 100  # of those that have just fallen quiet: a producer that was killed is most likely among them
 SCRAPE_CHECKS = 200  # before a scrape, so that it shows who lives
 TURNING = 2.0  # seconds without a turn after which the loop is not healthy
-JOIN_PERIOD = 0.0005
+JOIN_PERIOD = 0.0005  # seconds
 PATIENCE = 0.05  # seconds for which others who ask are served, as long as they wait
 
 
