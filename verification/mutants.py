@@ -57,14 +57,6 @@ CHANGES = [
     ("release", "consumer->position - consumer->overwritten", "consumer->position", "what is lost counts as read"),
 ]  # fmt: skip
 
-# Those that nothing can catch, each with the reason why it is no error. Anything else that survives is one.
-HARMLESS = {
-    (
-        "skip",
-        "release store is relaxed",
-    ): "the count is one word of one writer, and no other memory is read because of it",
-}
-
 
 def mutants() -> list[Mutant]:
     """All of the header as it is now, in the order of its lines."""

@@ -385,7 +385,8 @@ static inline uint64_t shmtel_copy(const shmtel_consumer *consumer, void *record
 static inline void shmtel_skip(shmtel_consumer *consumer, uint64_t lost) {
     consumer->position += lost;
     consumer->overwritten += lost;
-    SHMTEL_STORE_RELEASE(&consumer->in->overwritten, consumer->overwritten);
+    /* Relaxed: a figure of one writer, by which no other memory is read. */
+    SHMTEL_STORE_RELAXED(&consumer->in->overwritten, consumer->overwritten);
 }
 
 /* Gives the places of the next `count` records back to the producer. */
