@@ -84,7 +84,7 @@ def c_producer(seconds: float) -> Throughput:
         Producer("bench", schema, namespace=namespace(), capacity=C_CAPACITY) as producer,
     ):
         ticks_a_second = _ticks_a_second(native)
-        _wake(lambda: native.push(producer, TSC, 1), producer)
+        _wake(lambda: native.push(producer, 1), producer)
         before = producer.stats()
         begin = time.monotonic()
         native.push_paced(producer, TSC, ticks_a_second / C_RATE, int(C_RATE * seconds))
