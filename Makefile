@@ -6,29 +6,37 @@ VENV ?= .venv
 ARGS ?=
 SECONDS ?= 300
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --quiet --prefer-binary --disable-pip-version-check
 SANITIZED := .venv-sanitize
 SANITIZERS := LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" PYTHONMALLOC=malloc \
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 SANITIZED_TESTS := not stress and not unsanitized
 SOURCES := pyproject.toml setup.py $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: help demo test stress verify sanitize fuzz soak check bench gates peers clean
+.PHONY: help demo test core stress threads verify sanitize fuzz soak check bench gates screenshots peers clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: $(VENV)/.built  ## a small trading platform of real processes; ARGS="--seconds 10" passes arguments on
+demo: $(VENV)/.service  ## a small trading platform of real processes and its web page; ARGS="--seconds 10" passes arguments on
 	@$(BIN)/shmtel demo $(ARGS)
 
 test: $(VENV)/.test  ## the whole test suite; ARGS="-k ring" passes arguments to pytest
 	$(BIN)/python -m pytest $(ARGS)
+
+core: $(VENV)/.core  ## the core's quick tests, for one CPython more: PYTHON=python3.13 VENV=.venv-3.13
+	$(BIN)/python -m pytest tests/unit tests/property -q -m 'not stress and not slow' $(ARGS)
 
 stress: $(VENV)/.test  ## the tests that take minutes
 	$(BIN)/python -m pytest -m stress $(ARGS)
 
 sanitize: $(SANITIZED)/.sanitized  ## the test suite with AddressSanitizer and UndefinedBehaviorSanitizer in every compiled module
 	$(SANITIZERS) $(SANITIZED)/bin/python -m pytest -m '$(SANITIZED_TESTS)' $(ARGS)
+
+threads: $(VENV)/.core  ## the core's tests, threads that come and go, and how threads scale: on a CPython without the GIL
+	$(BIN)/python -c 'import sys, sysconfig; sys.exit(not sysconfig.get_config_var("Py_GIL_DISABLED") and "make: " + sys.executable + " has a GIL: say make threads PYTHON=python3.13t VENV=.venv-3.13t")'
+	$(BIN)/python -m pytest tests/unit tests/property tests/integration/test_threads.py tests/stress/test_threads.py -q -m 'not slow'
+	$(BIN)/python -m benchmarks.threads
 
 verify: $(VENV)/.test  ## prove what docs/verification.md says; ARGS=--write writes that page
 	$(BIN)/python -m verification $(ARGS)
@@ -51,6 +59,9 @@ bench: $(VENV)/.bench  ## measure everything beside its peers; writes bench_resu
 
 gates: $(VENV)/.bench  ## fail if a figure that was promised is missed
 	$(BIN)/python -m benchmarks.gates $(ARGS)
+
+screenshots: $(VENV)/.test  ## the pictures of the page in docs/images, by chromium from a real demo
+	SHMTEL_IMAGES=docs/images $(BIN)/python -m pytest tests/integration/test_page.py -m stress -k pictures -q
 
 peers:  ## the servers and tools that some tests need, by apt
 	.ci/peers
@@ -79,6 +90,10 @@ $(SANITIZED)/.sanitized: pyproject.toml $(SOURCES) $(shell find src -name '*.py'
 	SHMTEL_BUILD=sanitize $(SANITIZED)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --group test .
 	@touch $@
 
-$(VENV)/.test $(VENV)/.check $(VENV)/.bench $(VENV)/.fuzz $(VENV)/.soak: $(VENV)/.%: $(VENV)/.built
+$(VENV)/.service: $(VENV)/.built
+	$(PIP) 'shmtelemetry[service]'
+	@touch $@
+
+$(VENV)/.test $(VENV)/.core $(VENV)/.check $(VENV)/.bench $(VENV)/.fuzz $(VENV)/.soak: $(VENV)/.%: $(VENV)/.built
 	$(PIP) --group $*
 	@touch $@

@@ -12,7 +12,7 @@ if sys.platform != "linux":
 BUILDS = {
     "release": (["-O3", "-fno-plt"], []),
     "debug": (["-O0", "-g"], []),
-    "sanitize": (["-O1", "-g", "-fsanitize=address,undefined"], ["-fsanitize=address,undefined"]),
+    "sanitize": (["-O1", "-g1", "-fsanitize=address,undefined"], ["-fsanitize=address,undefined"]),
     "coverage": (["-O0", "-g", "--coverage"], ["--coverage"]),
     "fuzz": (["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,fuzzer-no-link"], ["-fsanitize=address"]),
 }
@@ -25,6 +25,7 @@ MODULES = [
     "_clock",
     "_mapping",
     "_fields",
+    "_writer",
     "_ring",
     "_drain",
     "_exemplars",
@@ -37,7 +38,9 @@ MODULES = [
     "reader._places",
     "aggregate._check",
     "reader._plan",
+    "reader._rings",
     "reader._agent",
+    "sources.csv._rows",
     "exporters._text",
     "exporters._protobuf",
     "compat._metrics",
@@ -50,8 +53,13 @@ def extension(module: str) -> Extension:
     return Extension(
         f"shmtelemetry.{module}",
         [f"src/shmtelemetry/{module.replace('.', '/')}.pyx"],
-        include_dirs=["src/shmtelemetry/include", numpy.get_include()],
-        depends=["src/shmtelemetry/include/shmtelemetry.h", "src/shmtelemetry/_guard.h"],
+        include_dirs=["src/shmtelemetry/include", "src/shmtelemetry/aggregate", numpy.get_include()],
+        depends=[
+            "src/shmtelemetry/include/shmtelemetry.h",
+            "src/shmtelemetry/include/shmtelemetry_threads.h",
+            "src/shmtelemetry/_guard.h",
+            "src/shmtelemetry/aggregate/_marks.h",
+        ],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=[
             "-std=c11",
@@ -77,6 +85,7 @@ setup(
             "wraparound": False,
             "cdivision": True,
             "embedsignature": True,
+            "freethreading_compatible": True,
         },
     ),
 )

@@ -4,7 +4,8 @@ cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from shmtelemetry._ring cimport Producer, shmtel_producer, shmtel_push_sample
+from shmtelemetry._header cimport shmtel_producer, shmtel_push_sample
+from shmtelemetry._ring cimport Producer
 
 cdef extern from "shmtelemetry.h" nogil:
     ctypedef struct shmtel_sample:

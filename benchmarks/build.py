@@ -25,7 +25,7 @@ def baseline() -> ModuleType:
     package = _package()
     built = FOLDER / f"_baseline{SUFFIX}"
     sources = [HERE / "_baseline.pyx", Path(__file__), *package.glob("*.pxd"), *package.glob("include/*.h")]
-    _make(built, sources, lambda: _compile(package, {"_baseline": HERE / "_baseline.pyx"}, FOLDER, []))
+    made(built, sources, lambda: _compile(package, {"_baseline": HERE / "_baseline.pyx"}, FOLDER, []))
     spec = importlib.util.spec_from_file_location("_baseline", built)
     assert spec is not None
     assert spec.loader is not None
@@ -47,7 +47,7 @@ def without_commits() -> Path:
         _compile(package, sources, folder, [("SHMTEL_WITHOUT_COMMITS", "1")])
         (folder / "made").touch()
 
-    _make(folder / "made", [Path(__file__), *package.rglob("*.p*"), *package.glob("include/*.h")], make)
+    made(folder / "made", [Path(__file__), *package.rglob("*.p*"), *package.rglob("*.h")], make)
     return folder
 
 
@@ -57,7 +57,7 @@ def _package() -> Path:
     return Path(shmtelemetry.__file__).parent
 
 
-def _make(built: Path, sources: Iterable[Path], make: Callable[[], None]) -> None:
+def made(built: Path, sources: Iterable[Path], make: Callable[[], None]) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with open(FOLDER / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -75,7 +75,7 @@ def _compile(package: Path, sources: dict[str, Path], folder: Path, macros: list
         Extension(
             name,
             [str(source)],
-            include_dirs=[str(package / "include")],
+            include_dirs=[str(package / "include"), str(package / "aggregate")],
             define_macros=macros,
             extra_compile_args=FLAGS,
         )

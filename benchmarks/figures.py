@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from benchmarks import callgrind, commits, footprint, throughput
-from benchmarks.subjects import compat, native, peers, scrape, web
+from benchmarks.subjects import compat, cpp, native, peers, scrape, web
 from shmtelemetry.cli import bench
 from shmtelemetry.cli.bench import Subject, measure_fresh, name_of
 
@@ -188,6 +188,14 @@ FIGURES = (
         "ns",
         4,
         (ns(native.c_push), ns(native.rdtsc)),
+        _difference,
+        gate=True,
+    ),
+    Figure(
+        "C++ Counter::emit with its time, less rdtsc",
+        "ns",
+        4,
+        (ns(cpp.counter), ns(native.rdtsc)),
         _difference,
         gate=True,
     ),

@@ -6,12 +6,11 @@ exception, no fault, and a producer beside it that is counted exactly.
 """
 
 import contextlib
-import logging
 import os
 import secrets
-import sys
 
 import atheris
+from harness import NAMESPACE, SHM, forget, fuzz
 
 with atheris.instrument_imports(include=["shmtelemetry"]):
     from shmtelemetry import Consumer, Producer, Reader, Schema, Telemetry, field, layout
@@ -21,9 +20,7 @@ with atheris.instrument_imports(include=["shmtelemetry"]):
 
 import numpy as np
 
-NAMESPACE = f"fuzz-{os.getppid()}"  # whose script removes what is left
 UUID, PID = layout.HEADER_OFFSETS["uuid"], layout.HEADER_OFFSETS["pid"]
-SHM = "/dev/shm"
 RENEW = 200  # inputs after which reader and state are new
 SCHEMA = Schema(
     [("who", "S3"), ("side", "i1"), ("n", "<u4"), ("at", "<u8"), ("x", "<f8"), ("y", "<f4"), ("z", "<i8")],
@@ -57,9 +54,7 @@ def images() -> list[bytes]:
     with Producer("origin", SCHEMA, NAMESPACE, capacity=8) as ring:
         ring.emit_many(np.zeros(6, SCHEMA.dtype))
         records = image_of(ring)
-    for name in os.listdir(SHM):
-        if name.startswith(f"shmtel.{NAMESPACE}."):
-            os.unlink(os.path.join(SHM, name))
+    forget()
     return [samples, records]
 
 
@@ -137,6 +132,4 @@ class Subject:
             self.open()
 
 
-logging.getLogger("shmtelemetry").setLevel(logging.CRITICAL)
-atheris.Setup(sys.argv, Subject().take)
-atheris.Fuzz()
+fuzz(Subject().take)

@@ -22,9 +22,9 @@ class Authority:
     def key(self, name: str) -> Path:
         return self.folder / f"{name}.key"
 
-    def sign(self, name: str) -> tuple[Path, Path]:
-        """A certificate for localhost and 127.0.0.1, and its key."""
-        names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+    def sign(self, name: str, hosts: str = "DNS:localhost,IP:127.0.0.1") -> tuple[Path, Path]:
+        """A certificate for hosts, by default this machine, and its key."""
+        names = f"subjectAltName={hosts}"
         signer = "-CA", str(self.pem(self.name)), "-CAkey", str(self.key(self.name))
         subject = "-subj", f"/CN={name}", "-addext", names, "-addext", "basicConstraints=critical,CA:FALSE"
         self._run("req", "-x509", *subject, *signer, *self._new_key(name), "-out", str(self.pem(name)))

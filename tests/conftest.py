@@ -15,8 +15,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from shmtelemetry import producer
+from tests import native
 
 SHM = Path("/dev/shm")
+
+# A shell lets what it puts into the background ignore SIGINT, and so would each child that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FIXTURES = [HealthCheck.function_scoped_fixture]  # an example cleans up after itself
 settings.register_profile("default", deadline=None, max_examples=50, suppress_health_check=FIXTURES)
@@ -51,6 +55,12 @@ def nothing_is_left_behind(namespace: str) -> Iterator[None]:
 def warnings_are_said_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is logged once a process is logged once a test."""
     monkeypatch.setattr(producer, "_warned", set())
+
+
+@pytest.fixture(scope="session")
+def c_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A producer in C that does what it is told line by line, under sanitizers."""
+    return native.compiled(native.HERE / "driver.c", tmp_path_factory.mktemp("native"), *native.SANITIZED)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -21,7 +21,7 @@ KIND_NAMES = {number: kind for kind, number in layout.KINDS.items()}
 LEGAL = {
     *(f"header.{field}" for field in (
         "size", "allocated", "retired", "overflowed", "foreign", "quarantined", "undeletable", "turn_ns", "reader_pid",
-        "invalid_metrics",
+        "invalid_metrics", "events", "events_let_go", "events_waiting",
     )),
     *(f"slot.{field}" for field in (
         "write_position", "claimed_position", "coalesced", "dropped_full", "dropped_timeout", "dropped_no_ring",

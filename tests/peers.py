@@ -45,6 +45,13 @@ def with_small_shm(size: str, script: str, *arguments: str) -> subprocess.Comple
     return run_command([*unshared("--mount"), "sh", "-c", mount, size, sys.executable, "-c", script, *arguments])
 
 
+def with_small_disk(folder: Path, size: str, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python script in a mount namespace where `folder` is a file system of `size`, such as "1m"."""
+    mount = 'mount -t tmpfs -o size="$0" tmpfs "$1" && shift && exec "$@"'
+    command = [*unshared("--mount"), "sh", "-c", mount, size, str(folder), sys.executable, "-c", script]
+    return run_command([*command, str(folder), *arguments])
+
+
 def with_own_pids(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a Python script as the first process of a pid namespace."""
     return run_command([*own_pids(), sys.executable, "-c", script, *arguments])

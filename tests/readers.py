@@ -44,7 +44,18 @@ def reader(
 
     said: where its stderr goes. folder: its working directory.
     """
-    command = [*SHMTEL, "reader", "--namespace", namespace, "--listen", "127.0.0.1:0", *options]
+    with listening("reader", "--namespace", namespace, *options, said=said, folder=folder, **environment) as running:
+        yield running
+
+
+@contextmanager
+def listening(
+    *arguments: str, said: Path | None = None, folder: Path | None = None, **environment: str
+) -> Iterator[Running]:
+    """A command that listens, by default on a free port of loopback."""
+    command = [*SHMTEL, *arguments]
+    if "--listen" not in arguments:
+        command += ["--listen", "127.0.0.1:0"]
     with (
         said.open("w") if said else nullcontext() as stderr,
         subprocess.Popen(
@@ -53,9 +64,9 @@ def reader(
     ):
         assert process.stdout is not None
         try:
-            said = process.stdout.readline()
-            assert said.startswith(("listening on http://", "listening on https://")), said
-            yield Running(process, said.split()[-1])
+            line = process.stdout.readline()
+            assert line.startswith(("listening on http://", "listening on https://")), line
+            yield Running(process, line.split()[-1])
         finally:
             if process.poll() is None:
                 process.terminate()

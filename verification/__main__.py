@@ -24,15 +24,15 @@ def model_checked() -> str:
 
 
 def disassembled() -> str:
-    modules = [importlib.util.find_spec(f"shmtelemetry.{name}") for name in ("_ring", "_instruments")]
+    modules = [importlib.util.find_spec(f"shmtelemetry.{name}") for name in disassembly.MODULES]
     ways = sum(disassembly.checked(Path(module.origin)) for module in modules if module and module.origin)
     return f"{ways} ways from claim to publish, with no call but memcpy, no lock, no fence, no system call"
 
 
 PARTS: dict[str, Callable[[], str]] = {
     "relacy": model_checked,
-    "spin": lambda: f"{spin.verify():,} states right, {len(spin.BROKEN)} broken models caught",
-    "tsan": lambda: f"{tsan.verify()} without a race, a relaxed publish caught",
+    "spin": lambda: "{:,} states right, {} broken models caught".format(*spin.verify()),
+    "tsan": lambda: f"{tsan.verify()} without a race; caught: {', '.join(tsan.BROKEN.values())}",
     "disassembly": disassembled,
 }
 

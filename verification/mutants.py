@@ -1,4 +1,4 @@
-"""Every way in which the header could be a little less than it is."""
+"""Every way in which the headers could be a little less than they are."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 HEADER = ROOT / "src/shmtelemetry/include/shmtelemetry.h"
+MARKS = ROOT / "src/shmtelemetry/aggregate/_marks.h"
 ORDERING = re.compile(r"SHMTEL_(LOAD_ACQUIRE|STORE_RELEASE|FENCE_ACQUIRE|FENCE_RELEASE)\(")
 WEAKER = {
     "LOAD_ACQUIRE": "acquire load is relaxed",
@@ -19,8 +20,9 @@ WEAKER = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """A change of the header. `text`: the changed header; None where the line is weakened without one."""
+    """A change of a header. `text`: the changed header; None where the line is weakened without one."""
 
+    header: Path
     line: int
     function: str
     what: str
@@ -28,7 +30,8 @@ class Mutant:
 
 
 # What is checked besides orderings: function, a piece of it, what stands there instead, in words.
-CHANGES = [
+CHANGES = {
+    HEADER: [
     ("refresh", "used >= producer->capacity", "used > producer->capacity", "a full ring passes for one with room"),
     ("refresh", "= read_position + producer->capacity", "= read_position + producer->capacity + 1",
      "the cached limit is one too far"),
@@ -55,32 +58,44 @@ CHANGES = [
     ("lost", "consumer->out->claimed_position", "consumer->out->write_position", "a lap is known by the publish only"),
     ("skip", "consumer->overwritten += lost;", "", "what is lost is not counted"),
     ("release", "consumer->position - consumer->overwritten", "consumer->position", "what is lost counts as read"),
-]  # fmt: skip
+    ],
+    MARKS: [
+    ("mark_begin", "SHMTEL_LOAD_RELAXED(mark) + 1", "SHMTEL_LOAD_RELAXED(mark)", "the mark stays even"),
+    ("mark_begin", "    SHMTEL_STORE_RELAXED(mark, odd);\n", "", "the mark is odd for nobody"),
+    ("mark_end", "odd + 1", "odd - 1", "the mark is what it was before the change"),
+    ("mark_stood", "!(before & 1) && ", "", "an odd mark passes for an even one"),
+    ("mark_stood", "SHMTEL_LOAD_RELAXED(mark) == before", "1", "the mark is not looked at again"),
+    ],
+}  # fmt: skip
 
 
 def mutants() -> list[Mutant]:
-    """All of the header as it is now, in the order of its lines."""
-    text = HEADER.read_text()
+    """All of the headers as they are now, in the order of their lines."""
+    return [mutant for header in CHANGES for mutant in sorted(_of(header), key=lambda mutant: mutant.line)]
+
+
+def _of(header: Path) -> list[Mutant]:
+    text = header.read_text()
     lines = text.splitlines()
     found = []
     for number, line in enumerate(lines, 1):
         if line.startswith("#") or not (orderings := ORDERING.findall(line)):
             continue
-        assert len(orderings) == 1, f"{HEADER.name}:{number}: one ordering a line, so that it can be weakened alone"
-        found.append(Mutant(number, _function_at(lines, number), WEAKER[orderings[0]]))
-    for function, old, new, what in CHANGES:
+        assert len(orderings) == 1, f"{header.name}:{number}: one ordering a line, so that it can be weakened alone"
+        found.append(Mutant(header, number, _function_at(header, lines, number), WEAKER[orderings[0]]))
+    for function, old, new, what in CHANGES[header]:
         begin = re.search(rf"^static inline .*\bshmtel_{function}\(", text, re.MULTILINE)
-        assert begin, f"{HEADER.name} has no shmtel_{function}"
+        assert begin, f"{header.name} has no shmtel_{function}"
         end = text.index("\n}\n", begin.start())
         place = text.find(old, begin.start(), end)
-        assert place > 0, f"{HEADER.name}: shmtel_{function} has no longer {old!r}: change its mutant too"
+        assert place > 0, f"{header.name}: shmtel_{function} has no longer {old!r}: change its mutant too"
         changed = text[:place] + new + text[place + len(old) :]
-        found.append(Mutant(text.count("\n", 0, place) + 1, function, what, changed))
-    return sorted(found, key=lambda mutant: mutant.line)
+        found.append(Mutant(header, text.count("\n", 0, place) + 1, function, what, changed))
+    return found
 
 
-def _function_at(lines: list[str], number: int) -> str:
+def _function_at(header: Path, lines: list[str], number: int) -> str:
     for line in reversed(lines[:number]):
         if begin := re.match(r"static inline .*\bshmtel_(\w+)\(", line):
             return begin[1]
-    raise AssertionError(f"{HEADER.name}:{number} is in no function")
+    raise AssertionError(f"{header.name}:{number} is in no function")

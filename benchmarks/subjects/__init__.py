@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.subjects import compat, native, peers, scrape, web
+from benchmarks.subjects import compat, cpp, native, peers, scrape, web
 from shmtelemetry.cli import bench
 from shmtelemetry.cli.bench import Subject
 
@@ -15,7 +15,7 @@ SCRAPE = "scrape"
 WEB = "web"
 
 GROUPS: dict[str, tuple[Subject, ...]] = {
-    EMIT: (*bench.EMITS, native.c_push),
+    EMIT: (*bench.EMITS, native.c_push, cpp.counter, cpp.records),
     COMPAT: (compat.counter, compat.gauge, compat.histogram, compat.labels),
     PEER: (
         peers.prometheus_counter,

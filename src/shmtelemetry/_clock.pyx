@@ -11,6 +11,8 @@ import time
 
 cdef extern from "shmtelemetry.h" nogil:
     unsigned long long shmtel_ticks(unsigned int clock)
+    unsigned long long SHMTEL_LOAD_ACQUIRE(const unsigned long long *pointer)
+    void SHMTEL_STORE_RELEASE(unsigned long long *pointer, unsigned long long value)
     enum: SHMTEL_CLOCK_MONOTONIC, SHMTEL_CLOCK_TSC
 
 cdef extern from *:
@@ -27,7 +29,14 @@ cdef extern from *:
     """
     bint has_invariant_tsc()
 
+cdef extern from *:
+    """
+    #define BEGIN(flag) (__atomic_exchange_n((flag), 1, __ATOMIC_ACQ_REL) == 0)
+    """
+    bint BEGIN(int *flag) nogil
+
 cdef int chosen = -1
+cdef int measuring = 0               # whether somebody has begun to measure the TSC
 cdef double tick_seconds = 0.0       # of the TSC, once measured
 cdef unsigned long long first_ticks = 0, first_ns = 0
 cdef unsigned long long MEASURE_NS = 10000000
@@ -77,8 +86,14 @@ cdef void pair(unsigned int clock, int clock_id, unsigned long long *tick, unsig
 
 cdef void begin_measuring() noexcept:
     """Note where the TSC stands, so that its speed is known without a wait when it is first needed."""
-    if first_ns == 0:
-        pair(SHMTEL_CLOCK_TSC, CLOCK_MONOTONIC, &first_ticks, &first_ns)
+    cdef unsigned long long tick = 0, ns = 0
+    if BEGIN(&measuring):  # of threads that come at once the first
+        pair(SHMTEL_CLOCK_TSC, CLOCK_MONOTONIC, &tick, &ns)
+        global first_ticks
+        first_ticks = tick
+        SHMTEL_STORE_RELEASE(&first_ns, ns)
+    while SHMTEL_LOAD_ACQUIRE(&first_ns) == 0:  # it takes a microsecond
+        pass
 
 
 cdef double seconds_per_tick(unsigned int clock) except -1.0:

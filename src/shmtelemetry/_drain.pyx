@@ -8,7 +8,7 @@ import numpy as np
 
 from . import layout
 from ._mapping cimport Mapping
-from ._ring cimport (
+from ._header cimport (
     SHMTEL_LOAD_RELAXED, SHMTEL_OVERWRITE_OLDEST, shmtel_consumer, shmtel_copy, shmtel_drain, shmtel_lost,
     shmtel_producer_page, shmtel_reader_page, shmtel_release, shmtel_skip,
 )
@@ -56,6 +56,11 @@ cdef class Drain:
         """Records that the producer overwrote before they were read."""
         return self.ring.overwritten
 
+    @property
+    def position(self) -> int:
+        """Of the next record."""
+        return self.ring.position
+
     def available(self) -> int:
         """How many records can be read. Raises SegmentError for a segment whose positions cannot be."""
         cdef uint64_t count
@@ -76,6 +81,10 @@ cdef class Drain:
         if count > n:
             self.ring.position += count - <uint64_t>n
         return min(count, n)
+
+    def begin_at(self, uint64_t position):
+        """Let the record at a position be the next, or of those behind it the first that is whole. Of a tap."""
+        self.ring.position = position
 
     def read(self, limit) -> np.ndarray:
         """Up to `limit` records, as a copy; the next begin behind them."""

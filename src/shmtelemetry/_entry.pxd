@@ -4,7 +4,7 @@ sees to keywords and defaults. What an entry cannot do in one step it leaves to 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
-from ._ring cimport SHMTEL_CLOCK_TSC, shmtel_producer, shmtel_push_sample, shmtel_ticks
+from ._header cimport SHMTEL_CLOCK_TSC, shmtel_producer, shmtel_push_sample, shmtel_ticks
 
 ctypedef PyObject *(*Entry)(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names) noexcept
 
@@ -30,7 +30,7 @@ cdef inline bint is_plain(PyObject *const *arguments, Py_ssize_t count, PyObject
     return count == 1 and names == NULL and is_float(arguments[0])
 
 
-cdef inline bint push_now(shmtel_producer *ring, uint32_t series, double value) noexcept:
+cdef inline bint push_now(shmtel_producer *ring, uint32_t series, double value) noexcept nogil:
     """Write one SAMPLE. False, and nothing done, for what takes the long way: a full ring, none, or a clock that has to
     be called, for which registers would be saved at every emit."""
     return ring.clock == SHMTEL_CLOCK_TSC and shmtel_push_sample(ring, series, shmtel_ticks(SHMTEL_CLOCK_TSC), value)

@@ -1,6 +1,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
-from ._ring cimport SHMTEL_EXEMPLAR_LABELS, Producer
+from ._header cimport SHMTEL_EXEMPLAR_LABELS
+from ._ring cimport Producer
 
 
 cdef struct Labels:                 # of an exemplar, as shmtel_exemplar_slot has them
@@ -8,9 +9,9 @@ cdef struct Labels:                 # of an exemplar, as shmtel_exemplar_slot ha
     unsigned char encoded[SHMTEL_EXEMPLAR_LABELS]
 
 
-cdef struct Place:
-    uint64_t offset                 # in the catalogue
-    uint64_t room                   # bytes of labels that it holds; 0: there is none yet
+# A place: offset in the catalogue << 16 | bytes of labels that it holds; 0: there is none yet. One word, since another
+# thread may put a roomier one in its stead.
+ctypedef uint64_t Place
 
 
 cdef class Exemplars:

@@ -12,7 +12,11 @@ from libc.stdint cimport uint16_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from ._ring cimport shmtel_exemplar, shmtel_exemplar_set, shmtel_exemplar_slot, shmtel_ticks
+from ._header cimport (
+    SHMTEL_LOAD_ACQUIRE, SHMTEL_STORE_RELEASE, shmtel_exemplar, shmtel_exemplar_set, shmtel_exemplar_slot,
+    shmtel_producer, shmtel_ticks,
+)
+from ._threads cimport shmtel_here
 
 from collections.abc import Mapping
 
@@ -110,17 +114,20 @@ cdef class Exemplars:
         """Let the value's bucket have these labels, if there is room for them. value: not NaN."""
         cdef uint64_t bucket = 0
         cdef shmtel_exemplar_slot head
-        cdef Place *place
+        cdef Place place
+        cdef shmtel_producer *ring
         while self.bounds[bucket] < value:
             bucket += 1
-        place = &self.places[bucket]
-        if place.room < labels.length:
+        place = SHMTEL_LOAD_ACQUIRE(&self.places[bucket])  # SYNC POINT: place
+        if place & 0xFFFF < labels.length:
             self.make_place(bucket, labels.length)
-        if place.room < labels.length or self.producer.ring.records == NULL:  # closed by a signal handler meanwhile
+            place = SHMTEL_LOAD_ACQUIRE(&self.places[bucket])
+        ring = shmtel_here(self.producer.ring)
+        if place & 0xFFFF < labels.length or ring.records == NULL:  # closed by a signal handler meanwhile
             return 0
-        head.time, head.value, head.length = shmtel_ticks(self.producer.ring.clock), value, labels.length
-        shmtel_exemplar_set(self.producer.ring, <shmtel_exemplar *>(self.producer.ring.catalogue + place.offset),
-                            place.room, &head, labels.encoded)
+        head.time, head.value, head.length = shmtel_ticks(ring.clock), value, labels.length
+        shmtel_exemplar_set(ring, <shmtel_exemplar *>(ring.catalogue + (place >> 16)), place & 0xFFFF, &head,
+                            labels.encoded)
         return 0
 
     cdef int make_place(self, uint64_t bucket, uint64_t length) except -1:
@@ -130,7 +137,7 @@ cdef class Exemplars:
         record = layout.CATALOGUE_RECORD.pack(layout.KIND_EXEMPLAR, 0, len(payload)) + payload
         with fork_lock():
             # defining: in a signal handler, amid a definition of this very thread; the next exemplar gets a place
-            if self.refused or self.producer.defining or self.places[bucket].room >= length:
+            if self.refused or self.producer.defining or self.places[bucket] & 0xFFFF >= length:
                 return 0
             try:
                 if len(self.producer.setup.catalogue) + len(record) > layout.MAX_CATALOGUE // 2:
@@ -140,5 +147,6 @@ cdef class Exemplars:
                 self.refused = True
                 warn_once("exemplars", f"producer {self.producer.setup.name}: not all exemplars are kept: {error}")
                 return 0
-            self.places[bucket].offset, self.places[bucket].room = offset + layout.CATALOGUE_RECORD.size, room
+            # SYNC POINT: place. Whoever sees it finds it in the catalogue of every ring.
+            SHMTEL_STORE_RELEASE(&self.places[bucket], <uint64_t>(offset + layout.CATALOGUE_RECORD.size) << 16 | room)
         return 0

@@ -6,6 +6,7 @@ observation that finds it full is dropped and counted in its cell.
 The call of emit that is made most has an entry of its own, at the end of this file: see _entry.pxd.
 """
 
+cimport cython
 from cpython.object cimport PyObject
 from libc.float cimport DBL_MAX
 from libc.math cimport isnan
@@ -14,12 +15,16 @@ from libc.stdint cimport uint32_t, uint64_t
 from ._clock cimport begin_measuring, seconds_per_tick
 from ._entry cimport Entry, Py_True, double_of, is_plain, push_now, put_before, returned
 from ._exemplars cimport Exemplars, Labels, encode
-from ._ring cimport (
-    Producer, shmtel_cell, shmtel_cell_add, shmtel_cell_set, shmtel_count, shmtel_push_sample, shmtel_ticks,
+from ._header cimport (
+    shmtel_cell, shmtel_cell_add, shmtel_cell_set, shmtel_count, shmtel_producer, shmtel_push_sample, shmtel_ticks,
 )
+from ._ring cimport Producer
+from ._threads cimport shmtel_here
+from ._writer cimport Writer, just_looked
 
 from ._clock import clock_kind
 from ._timer import timed
+from .liveness import fork_lock
 from .schema import SECONDS_PER
 
 
@@ -51,18 +56,21 @@ cdef class Handle:
         if labels.length == 0:
             return 0
         if self.exemplars is None:
-            self.exemplars = Exemplars(self.producer, self.series, self.metric.buckets)
+            with fork_lock():  # of several threads one makes them
+                if self.exemplars is None:
+                    self.exemplars = Exemplars(self.producer, self.series, self.metric.buckets)
         return self.exemplars.keep(value, labels)
 
-    cdef bint ready(self):
-        """The full-ring path: whether there is a ring of this process at all."""
-        if self.producer.has_ring():
-            return True
-        self.producer.dropped_no_ring += 1
-        return False
+    cdef shmtel_producer *ready(self) except? NULL:
+        """The full-ring path: the ring of this process and thread; NULL, and the loss is counted, if there is none."""
+        cdef Writer writer = self.producer.mine()
+        if writer.has_ring():
+            return writer.ring
+        writer.dropped_no_ring += 1
+        return NULL
 
-    cdef shmtel_cell *cell(self):
-        return <shmtel_cell *>(self.ring.catalogue + self.cell_offset)
+    cdef shmtel_cell *cell(self, shmtel_producer *ring):
+        return <shmtel_cell *>(ring.catalogue + self.cell_offset)
 
     def __repr__(self):
         labels = ", ".join(f"{name}={value!r}" for name, value in zip(self.metric.labels, self.values))
@@ -102,20 +110,33 @@ cdef class Counter(Handle):
         if not 0 <= amount <= DBL_MAX:
             self.producer.reject()
             raise ValueError(f"{self.metric.name}: a counter takes finite steps >= 0, got {amount}")
-        cdef uint64_t now = shmtel_ticks(self.ring.clock)
-        if shmtel_push_sample(self.ring, self.series, now, amount):
+        cdef shmtel_producer *ring = shmtel_here(self.ring)
+        cdef uint64_t now = shmtel_ticks(ring.clock)
+        if shmtel_push_sample(ring, self.series, now, amount):
             return True
         return self.full(now, amount)
 
-    cdef bint full(self, uint64_t now, double amount):
-        if not self.producer.just_looked(now):
-            if not self.ready():
+    cdef bint push(self, double amount) noexcept nogil:
+        """add, without the GIL except where the ring is full or missing, or the amount is wrong, which is counted."""
+        if 0 <= amount <= DBL_MAX and push_now(shmtel_here(self.ring), self.series, amount):
+            return True
+        with gil:
+            try:
+                return self.add(amount)
+            except ValueError:
                 return False
-            now = shmtel_ticks(self.ring.clock)  # a ring that was opened now may have another clock
-            if shmtel_push_sample(self.ring, self.series, now, amount):
+
+    cdef bint full(self, uint64_t now, double amount):
+        cdef shmtel_producer *ring = shmtel_here(self.ring)
+        if not just_looked(ring, now):
+            ring = self.ready()
+            if ring == NULL:
+                return False
+            now = shmtel_ticks(ring.clock)  # a ring that was opened now may have another clock
+            if shmtel_push_sample(ring, self.series, now, amount):
                 return True
-        shmtel_cell_add(self.cell(), now, amount)
-        shmtel_count(&self.ring.out.coalesced, 1)
+        shmtel_cell_add(self.cell(ring), now, amount)
+        shmtel_count(&ring.out.coalesced, 1)
         return True
 
 
@@ -129,20 +150,30 @@ cdef class Gauge(Handle):
     set = emit
 
     cdef inline bint put(self, double value):
-        cdef uint64_t now = shmtel_ticks(self.ring.clock)
-        if shmtel_push_sample(self.ring, self.series, now, value):
+        cdef shmtel_producer *ring = shmtel_here(self.ring)
+        cdef uint64_t now = shmtel_ticks(ring.clock)
+        if shmtel_push_sample(ring, self.series, now, value):
             return True
         return self.full(now, value)
 
+    cdef bint push(self, double value) noexcept nogil:
+        """put, without the GIL except where the ring is full or missing."""
+        if push_now(shmtel_here(self.ring), self.series, value):
+            return True
+        with gil:
+            return self.put(value)
+
     cdef bint full(self, uint64_t now, double value):
-        if not self.producer.just_looked(now):
-            if not self.ready():
+        cdef shmtel_producer *ring = shmtel_here(self.ring)
+        if not just_looked(ring, now):
+            ring = self.ready()
+            if ring == NULL:
                 return False
-            now = shmtel_ticks(self.ring.clock)
-            if shmtel_push_sample(self.ring, self.series, now, value):
+            now = shmtel_ticks(ring.clock)
+            if shmtel_push_sample(ring, self.series, now, value):
                 return True
-        shmtel_cell_set(self.cell(), now, value)
-        shmtel_count(&self.ring.out.coalesced, 1)
+        shmtel_cell_set(self.cell(ring), now, value)
+        shmtel_count(&ring.out.coalesced, 1)
         return True
 
 
@@ -178,19 +209,32 @@ cdef class Histogram(Handle):
         if isnan(value):
             self.producer.reject()
             raise ValueError(f"{self.metric.name}: a histogram does not take NaN")
-        cdef uint64_t now = shmtel_ticks(self.ring.clock)
-        if shmtel_push_sample(self.ring, self.series, now, value):
+        cdef shmtel_producer *ring = shmtel_here(self.ring)
+        cdef uint64_t now = shmtel_ticks(ring.clock)
+        if shmtel_push_sample(ring, self.series, now, value):
             return True
         return self.full(now, value)
 
-    cdef bint full(self, uint64_t now, double value):
-        if not self.producer.just_looked(now):
-            if not self.ready():
+    cdef bint push(self, double value) noexcept nogil:
+        """observed, without the GIL except where the ring is full or missing, or the value is NaN, which is counted."""
+        if not isnan(value) and push_now(shmtel_here(self.ring), self.series, value):
+            return True
+        with gil:
+            try:
+                return self.observed(value)
+            except ValueError:
                 return False
-            if shmtel_push_sample(self.ring, self.series, shmtel_ticks(self.ring.clock), value):
+
+    cdef bint full(self, uint64_t now, double value):
+        cdef shmtel_producer *ring = shmtel_here(self.ring)
+        if not just_looked(ring, now):
+            ring = self.ready()
+            if ring == NULL:
+                return False
+            if shmtel_push_sample(ring, self.series, shmtel_ticks(ring.clock), value):
                 return True
-        shmtel_count(&self.cell().dropped, 1)
-        shmtel_count(&self.ring.out.dropped_full, 1)
+        shmtel_count(&self.cell(ring).dropped, 1)
+        shmtel_count(&ring.out.dropped_full, 1)
         return False
 
     cdef int check_time(self) except -1:
@@ -228,17 +272,20 @@ cdef class Timer:
         self.histogram = histogram
 
     def __enter__(self):
-        if self.running:
-            self.outer = [*(self.outer or ()), self.begin]
-        self.running, self.begin = True, self.histogram.start()
+        with cython.critical_section(self):
+            if self.running:
+                self.outer = [*(self.outer or ()), self.begin]
+            self.running, self.begin = True, self.histogram.start()
         return self
 
     def __exit__(self, kind, error, trace):
-        cdef uint64_t begin = self.begin
-        if self.outer:
-            self.begin = self.outer.pop()
-        else:
-            self.running = False
+        cdef uint64_t begin
+        with cython.critical_section(self):
+            begin = self.begin
+            if self.outer:
+                self.begin = self.outer.pop()
+            else:
+                self.running = False
         self.histogram.stop(begin)
 
     def __call__(self, function):
@@ -250,35 +297,35 @@ cdef class Timer:
 cdef Entry parse_counter_emit = NULL, parse_counter_inc = NULL, parse_gauge_emit = NULL, parse_histogram_emit = NULL
 
 
-cdef inline bint push(PyObject *handle, double value) noexcept:
-    return push_now((<Handle>handle).ring, (<Handle>handle).series, value)
+cdef inline bint push_plain(PyObject *handle, double value) noexcept:
+    return push_now(shmtel_here((<Handle>handle).ring), (<Handle>handle).series, value)
 
 
 cdef PyObject *counter_emit(PyObject *handle, PyObject *const *arguments, Py_ssize_t count, PyObject *names) noexcept:
     if is_plain(arguments, count, names) and 0 <= double_of(arguments[0]) <= DBL_MAX:
-        if push(handle, double_of(arguments[0])):
+        if push_plain(handle, double_of(arguments[0])):
             return returned(Py_True)
     return parse_counter_emit(handle, arguments, count, names)
 
 
 cdef PyObject *counter_inc(PyObject *handle, PyObject *const *arguments, Py_ssize_t count, PyObject *names) noexcept:
-    if count == 0 and names == NULL and push(handle, 1.0):
+    if count == 0 and names == NULL and push_plain(handle, 1.0):
         return returned(Py_True)
     if is_plain(arguments, count, names) and 0 <= double_of(arguments[0]) <= DBL_MAX:
-        if push(handle, double_of(arguments[0])):
+        if push_plain(handle, double_of(arguments[0])):
             return returned(Py_True)
     return parse_counter_inc(handle, arguments, count, names)
 
 
 cdef PyObject *gauge_emit(PyObject *handle, PyObject *const *arguments, Py_ssize_t count, PyObject *names) noexcept:
-    if is_plain(arguments, count, names) and push(handle, double_of(arguments[0])):
+    if is_plain(arguments, count, names) and push_plain(handle, double_of(arguments[0])):
         return returned(Py_True)
     return parse_gauge_emit(handle, arguments, count, names)
 
 
 cdef PyObject *histogram_emit(PyObject *handle, PyObject *const *arguments, Py_ssize_t count, PyObject *names) noexcept:
     if is_plain(arguments, count, names) and not isnan(double_of(arguments[0])):
-        if push(handle, double_of(arguments[0])):
+        if push_plain(handle, double_of(arguments[0])):
             return returned(Py_True)
     return parse_histogram_emit(handle, arguments, count, names)
 

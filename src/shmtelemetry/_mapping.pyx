@@ -35,6 +35,12 @@ cdef extern from *:
     """
     void FUTEX_RING(unsigned int *word) nogil
 
+cdef extern from *:
+    """
+    #define ADD(count, amount) __atomic_add_fetch((count), (amount), __ATOMIC_ACQ_REL)
+    """
+    void ADD(int *count, int amount) nogil
+
 cdef extern from "shmtelemetry.h" nogil:
     unsigned long long SHMTEL_LOAD_ACQUIRE(const unsigned long long *pointer)
     void SHMTEL_STORE_RELEASE(unsigned long long *pointer, unsigned long long value)
@@ -113,10 +119,10 @@ cdef class Mapping:
     def __getbuffer__(self, Py_buffer *buffer, int flags):
         self.check()
         PyBuffer_FillInfo(buffer, self, self.base, self.size, not self.writable, flags)
-        self.exports += 1
+        ADD(&self.exports, 1)
 
     def __releasebuffer__(self, Py_buffer *buffer):
-        self.exports -= 1
+        ADD(&self.exports, -1)
 
     def touch(self):
         """Bring every page in, so that no emit pays for a page fault. The space must have been allocated."""

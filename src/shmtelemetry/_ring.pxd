@@ -3,134 +3,38 @@
 A thread that emits without the GIL needs a Producer of its own.
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint64_t, uintptr_t
 
-cdef extern from "shmtelemetry.h" nogil:
-    enum: SHMTEL_DROP_NEWEST, SHMTEL_BLOCK, SHMTEL_OVERWRITE_OLDEST, SHMTEL_EXEMPLAR_LABELS
-
-    ctypedef struct shmtel_producer_page:
-        uint64_t claimed_position
-        uint64_t write_position
-        uint64_t closed
-        uint64_t coalesced
-        uint64_t dropped_full
-        uint64_t dropped_timeout
-        uint64_t dropped_no_ring
-        uint64_t rejected
-        uint64_t catalogue_length
-        uint64_t reopened
-        uint64_t exemplars
-
-    ctypedef struct shmtel_reader_page:
-        uint64_t read_position
-        uint64_t overwritten
-
-    ctypedef struct shmtel_cell:
-        uint64_t steps
-        uint64_t dropped
-
-    ctypedef struct shmtel_exemplar:
-        uint64_t steps
-        uint32_t series
-        uint32_t room
-
-    ctypedef struct shmtel_exemplar_slot:
-        uint64_t time
-        double value
-        uint64_t length
-
-    ctypedef struct shmtel_sample:
-        uint64_t time
-        uint32_t series
-        uint32_t flags
-        double value
-
-    ctypedef struct shmtel_producer:
-        uint64_t position
-        uint64_t limit
-        unsigned char *records
-        uint64_t mask
-        uint64_t record_size
-        shmtel_producer_page *out
-        const shmtel_reader_page *in_ "in"
-        unsigned char *catalogue
-        uint64_t capacity
-        uint32_t clock
-        uint32_t policy
-        uint64_t checked
-
-    ctypedef struct shmtel_consumer:
-        uint64_t position
-        uint64_t overwritten
-        uint64_t mask
-        uint64_t capacity
-        uint64_t record_size
-        const unsigned char *records
-        const shmtel_producer_page *out
-        shmtel_reader_page *in_ "in"
-
-    enum: SHMTEL_CLOCK_TSC
-    uint64_t shmtel_ticks(uint32_t clock)
-    bint shmtel_refresh(shmtel_producer *producer)
-    bint shmtel_push(shmtel_producer *producer, const void *record)
-    bint shmtel_push_sample(shmtel_producer *producer, uint32_t series, uint64_t time, double value)
-    uint64_t shmtel_push_many(shmtel_producer *producer, const void *records, uint64_t count)
-    void shmtel_count(uint64_t *counter, uint64_t amount)
-    void shmtel_cell_set(shmtel_cell *cell, uint64_t time, double value)
-    void shmtel_cell_add(shmtel_cell *cell, uint64_t time, double amount)
-    bint shmtel_cell_read(const shmtel_cell *cell, uint64_t *steps, uint64_t *time, double *value)
-    void shmtel_exemplar_set(shmtel_producer *producer, shmtel_exemplar *place, uint64_t room,
-                             const shmtel_exemplar_slot *head, const void *labels)
-    bint shmtel_exemplar_read(const shmtel_exemplar *place, uint64_t room, uint64_t *steps, shmtel_exemplar_slot *head,
-                              void *labels)
-    uint64_t shmtel_drain(const shmtel_consumer *consumer)
-    const unsigned char *shmtel_record(const shmtel_consumer *consumer, uint64_t position)
-    uint64_t shmtel_lost(const shmtel_consumer *consumer)
-    uint64_t shmtel_copy(const shmtel_consumer *consumer, void *records, uint64_t count)
-    void shmtel_skip(shmtel_consumer *consumer, uint64_t lost)
-    void shmtel_release(shmtel_consumer *consumer, uint64_t count)
-    uint64_t SHMTEL_LOAD_ACQUIRE(const uint64_t *pointer)
-    uint64_t SHMTEL_LOAD_RELAXED(const uint64_t *pointer)
-    void SHMTEL_STORE_RELEASE(uint64_t *pointer, uint64_t value)
-    void SHMTEL_STORE_RELAXED(uint64_t *pointer, uint64_t value)
+from ._header cimport shmtel_producer
+from ._threads cimport shmtel_seats
+from ._writer cimport Writer
 
 
 cdef class Producer:
-    cdef shmtel_producer *ring          # in a page that a fork wipes
+    cdef shmtel_producer *ring          # of the first writer; shmtel_here(ring) is this thread's
     cdef public object setup            # producer.Setup
-    cdef readonly object segment        # the one that is written now; None when closed
-    cdef object former                  # segments that somebody else unlinked
-    cdef object final                   # Stats at close
     cdef void *descr                    # the dtype that emit accepts at once, by identity
     cdef object accepted                # keeps that dtype alive
+    cdef uint64_t record_size           # of that dtype
     cdef list fields                    # a Field for each of them
     cdef double timeout                 # of policy block, in seconds; negative: none
-    cdef int pid                        # the process that opened the segment
-    cdef uint64_t dropped_no_ring       # in this process, since there was no ring to count in
-    cdef uint64_t rejected_no_ring
-    cdef uint64_t no_ring_since         # nanoseconds; when opening a ring failed last
-    cdef unsigned long opening          # the thread that opens a ring just now, or 0
+    cdef readonly bint closed
     cdef bint defining                  # whether a catalogue record is being published just now
+    cdef Writer first                   # the only one where there is a GIL
+    cdef bint first_is_taken            # by a thread
+    cdef dict writers                   # by thread, where there is none
+    cdef object ended                   # Stats of those whose threads have ended; None: there are none
+    cdef shmtel_seats *seats
+    cdef int pid
     cdef object __weakref__
 
     cdef bint push(self, const void *record) noexcept nogil
-    cdef bint has_ring(self)
-    cdef inline bint just_looked(self, uint64_t ticks) noexcept nogil:
-        """Whether there is a ring, and why it is full was looked into a moment ago: then it is just full."""
-        return self.ring.records != NULL and ticks - self.ring.checked < <uint64_t>1 << 28  # 0.1 s at 2.6 GHz
-    cdef bint full(self, const void *record) except -1
+    cdef Writer mine(self)
     cdef int reject(self) except -1
-    cdef uint64_t _record_size(self)
     cdef bytes _converted(self, record)
     cdef int _pack(self, char *data, tuple values, Py_ssize_t *index) except -1
-    cdef uint64_t _full_many(self, const char *records, uint64_t count, uint64_t done) except? 0
-    cdef void _count_dropped(self, uint64_t amount)
-    cdef int _look_around(self, segment) except -1
+    cdef Writer _seated(self, uintptr_t thread)
+    cdef Writer _free_writer(self)
+    cdef int _end(self, Writer writer) except -1
     cdef int _notice_fork(self) except -1
-    cdef int _open_further(self, uint64_t now) except -1
-    cdef bint _may_replace(self, segment, old) except -1
-    cdef void _carry_over(self)
-    cdef int _replace_unlinked(self, old) except -1
-    cdef bint _wait(self, const void *record) except -1
-    cdef int _append(self, bytes record) except -1
-    cdef _stats_of(self, segments)
+    cdef list _all(self)

@@ -1,38 +1,33 @@
-"""Producer: a thin wrap of include/shmtelemetry.h.
+"""Producer: the face of a ring, or of one for each thread where threads run at once.
 
 All arguments are converted before a record is claimed; between claim and publish runs nothing but the header's code. So
 signal handlers, finalizers and `__float__` may emit in the middle of an emit.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
-from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject, PyTypeObject
-from cpython.pythread cimport PyThread_get_thread_ident
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
-from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
-from posix.time cimport CLOCK_MONOTONIC, nanosleep, timespec
 from posix.unistd cimport getpid
 
 import functools
+import sys
 
 import numpy as np
 
 from . import layout
-from ._clock cimport nanoseconds
 from ._fields cimport Field
-from ._mapping cimport Mapping
-from .accounting import Stats, has_consumer, has_reader, no_stats, segment_stats, total, with_no_ring
-from .errors import SegmentError
-from .producer import DEFAULT_CAPACITY, Setup, check_options, close_at_exit, warn_once
-from .recordings import end_of_life
+from ._header cimport shmtel_consumer, shmtel_copy, shmtel_producer, shmtel_push, shmtel_push_many
+from ._threads cimport (
+    SHMTEL_FREE_THREADED, shmtel_clear, shmtel_free_seats, shmtel_here, shmtel_leave, shmtel_sit, shmtel_this_thread,
+)
+from ._writer cimport Writer
+from .accounting import Stats, total
+from .liveness import fork_lock
+from .producer import DEFAULT_CAPACITY, Setup, check_options, close_at_exit, leave_at_thread_end
 from .schema import Schema
 from .segment import check_group
-
-cdef extern from "<sys/mman.h>" nogil:
-    int madvise(void *address, size_t length, int advice)
-    enum: MADV_WIPEONFORK
 
 cdef extern from "Python.h":
     PyTypeObject *Py_TYPE(object value)
@@ -46,13 +41,12 @@ cdef extern from "numpy/arrayscalars.h":
         void *descr
 
 cdef enum:
-    PAGE = 4096
     STACK_RECORD = 512  # a record that emit_fields packs on the stack; a longer one takes malloc
 
-cdef uint64_t LOOK_NS = 100000000  # between attempts to open a ring
 cdef object void_scalar = np.void
 cdef PyObject *void_type = <PyObject *>void_scalar
 cdef object ndarray = np.ndarray
+cdef object ending = sys.is_finalizing
 
 
 cdef inline bint is_void(object value) noexcept:
@@ -68,20 +62,15 @@ cdef class Producer:
     rings of ended producers of this name stay for a look at their last records). mode, group: access to the segment for
     others, 0600 by default.
 
-    One ring serves all threads of a process that hold the GIL. A forked child opens its own at its first emit. Raises
-    ValueError before anything is created, SegmentSpaceError where /dev/shm has no room.
+    One ring serves all threads of a process that hold the GIL. Without a GIL each thread has a ring of its own from its
+    first emit to its end; the first such thread has the one that was made with the Producer. A forked child opens its
+    own at its first emit. Raises ValueError before anything is created, SegmentSpaceError where /dev/shm has no room.
     """
 
     def __cinit__(self, *args, **kwargs):
-        cdef void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-        if page == MAP_FAILED:
-            raise MemoryError("no page for a producer")
-        if madvise(page, PAGE, MADV_WIPEONFORK):
-            munmap(page, PAGE)
-            raise OSError("MADV_WIPEONFORK is refused: Linux 4.14 or later is needed")
-        self.ring = <shmtel_producer *>page
-        self.timeout = -1.0
-        self.former = []
+        self.first = Writer()
+        self.ring = self.first.ring
+        self.writers = {}
 
     def __init__(self, name, dtype, namespace="default", capacity=DEFAULT_CAPACITY, policy="drop_newest", timeout=None,
                  *, mode=0o600, group=None, setup=None):
@@ -90,34 +79,16 @@ cdef class Producer:
             schema = dtype if isinstance(dtype, Schema) else Schema(dtype)
             schema.metrics(str(name))  # a metric that cannot be is an error here, not in the reader
             setup = Setup(namespace, name, schema, capacity, policy, mode, check_group(group))
-        self.setup = setup
-        self.timeout = -1.0 if timeout is None else timeout
+        self.setup = self.first.setup = setup
+        self.timeout = self.first.timeout = -1.0 if timeout is None else timeout
         self.accepted = setup.schema.dtype
+        self.record_size = self.accepted.itemsize
         self.descr = <void *>self.accepted
         self.fields = [Field(*self.accepted.fields[name][:2]) for name in self.accepted.names]
         self.pid = getpid()
         if setup.enabled():
-            self._bind(setup.open())
+            self.first.bind(setup.open())
             close_at_exit(self)
-
-    def _bind(self, segment):
-        """Let the ring's structure stand for this segment."""
-        cdef Mapping mapping = segment.mapping
-        header = segment.header
-        cdef shmtel_producer *ring = self.ring
-        memset(ring, 0, sizeof(shmtel_producer))
-        ring.mask = header.capacity - 1
-        ring.capacity = header.capacity
-        ring.record_size = header.record_size
-        ring.out = <shmtel_producer_page *>(mapping.base + <size_t>header.producer_offset)
-        ring.in_ = <const shmtel_reader_page *>(mapping.base + <size_t>header.reader_offset)
-        ring.catalogue = mapping.base + <size_t>header.catalogue_offset
-        ring.clock = header.clock
-        ring.policy = header.policy
-        ring.position = ring.limit = header.start_position
-        ring.records = mapping.base + <size_t>header.ring_offset
-        shmtel_refresh(ring)
-        self.segment, self.pid = segment, getpid()
 
     # ---- emit ----
 
@@ -129,18 +100,14 @@ cdef class Producer:
         cdef const char *data
         if is_void(record) and (<PyVoidScalarObject *>record).descr == self.descr:
             data = (<PyVoidScalarObject *>record).obval
-        elif PyBytes_CheckExact(record) and <uint64_t>PyBytes_GET_SIZE(record) == self._record_size():
+        elif PyBytes_CheckExact(record) and <uint64_t>PyBytes_GET_SIZE(record) == self.record_size:
             data = PyBytes_AS_STRING(record)
         else:
             record = self._converted(record)
             data = PyBytes_AS_STRING(record)
-        if shmtel_push(self.ring, data):
+        if shmtel_push(shmtel_here(self.ring), data):
             return True
-        return self.full(data)
-
-    cdef uint64_t _record_size(self):
-        # A forked child has no ring yet, so the ring's own figure may be 0.
-        return self.ring.record_size or <uint64_t>self.accepted.itemsize
+        return self.mine().full(data)
 
     cdef bytes _converted(self, record):
         """The bytes of a record that is not the plain case."""
@@ -160,7 +127,7 @@ cdef class Producer:
         except (TypeError, ValueError):
             self.reject()
             raise
-        if is_void(record):  # an equal dtype: its next record passes by identity
+        if is_void(record) and not SHMTEL_FREE_THREADED:  # an equal dtype: its next record passes by identity
             self.accepted, self.descr = record.dtype, <void *>record.dtype
         return record.tobytes()
 
@@ -172,7 +139,7 @@ cdef class Producer:
         """
         cdef char scratch[STACK_RECORD]
         cdef char *data = scratch
-        cdef size_t size = self._record_size()
+        cdef size_t size = self.record_size
         cdef Py_ssize_t index = -1
         if size > STACK_RECORD:
             data = <char *>malloc(size)
@@ -189,9 +156,9 @@ cdef class Producer:
                 kind = TypeError if isinstance(error, TypeError) else ValueError
                 name = self.accepted.names[index]
                 raise kind(f"field {name!r}, {self.accepted[name]}: {error}") from error
-            if shmtel_push(self.ring, data):
+            if shmtel_push(shmtel_here(self.ring), data):
                 return True
-            return self.full(data)
+            return self.mine().full(data)
         finally:
             if data != scratch:
                 free(data)
@@ -226,194 +193,113 @@ cdef class Producer:
         records = np.ascontiguousarray(records)
         count = len(records)
         address = records.ctypes.data
-        done = shmtel_push_many(self.ring, <void *>address, count)
+        done = shmtel_push_many(shmtel_here(self.ring), <void *>address, count)
         if done < count:
-            done += self._full_many(<char *>address, count, done)
+            done += self.mine().full_many(<char *>address, count, done)
         return done
-
-    cdef uint64_t _full_many(self, const char *records, uint64_t count, uint64_t done) except? 0:
-        """The rest of an emit_many that met a full ring; returns how many more were accepted."""
-        cdef uint64_t more = 0
-        cdef uint64_t size = self._record_size()
-        while done + more < count and self.full(records + (done + more) * size):
-            more += 1
-            more += shmtel_push_many(self.ring, records + (done + more) * size, count - done - more)
-        if done + more < count:  # full() counted the first of them
-            self._count_dropped(count - done - more - 1)
-        return more
-
-    cdef void _count_dropped(self, uint64_t amount):
-        if self.ring.records == NULL:
-            self.dropped_no_ring += amount
-        elif self.ring.policy == SHMTEL_BLOCK:
-            shmtel_count(&self.ring.out.dropped_timeout, amount)
-        else:
-            shmtel_count(&self.ring.out.dropped_full, amount)
 
     cdef bint push(self, const void *record) noexcept nogil:
         """Write one record of the ring's size. Without the GIL, except where the ring is full or missing."""
-        if shmtel_push(self.ring, record):
+        if shmtel_push(shmtel_here(self.ring), record):
             return True
         with gil:
-            return self.full(record)
+            return self.mine().full(record)
 
-    # ---- the full-ring path ----
+    cdef int reject(self) except -1:
+        return self.mine().reject()
 
-    cdef bint full(self, const void *record) except -1:
-        """A record that found no room: wait, open a ring, or count the loss. True if it was written after all."""
-        if not self.just_looked(shmtel_ticks(self.ring.clock)):
-            if not self.has_ring():
-                self.dropped_no_ring += 1
-                return False
-            if shmtel_push(self.ring, record):
-                return True
-        if self.ring.policy == SHMTEL_BLOCK:
-            return self._wait(record)
-        shmtel_count(&self.ring.out.dropped_full, 1)
-        return False
+    # ---- threads ----
 
-    cdef bint has_ring(self):
-        """Make sure that there is a ring of this process under its name, at a bounded rate of trying."""
-        cdef uint64_t now
-        if self.ring.records == NULL:
+    cdef Writer mine(self):
+        """The writer of this thread; one for all of them where there is a GIL."""
+        if not SHMTEL_FREE_THREADED:
+            return self.first
+        with fork_lock():
+            return self._seated(shmtel_this_thread())
+
+    cdef Writer _seated(self, uintptr_t thread):
+        cdef Writer writer
+        self._notice_fork()
+        writer = self.writers.get(thread)
+        if writer is None:
+            writer = self._free_writer()
+            if not self.closed and not shmtel_sit(self.ring, &self.seats, writer.ring):
+                raise MemoryError("no room for the ring of a thread")
+            self.writers[thread] = writer
+            leave_at_thread_end(self, thread)
+        if self.closed:
+            writer.close()
+        return writer
+
+    cdef Writer _free_writer(self):
+        """The first, if no thread has it."""
+        cdef Writer writer
+        if not self.first_is_taken:
+            self.first_is_taken = True
+            return self.first
+        writer = Writer()
+        writer.setup, writer.timeout = self.setup, self.timeout
+        return writer
+
+    def leave(self, thread):
+        """A thread has ended: so has its ring, but for the first, which another one may take."""
+        cdef Writer writer
+        if thread != shmtel_this_thread():  # the interpreter ends, and that one stands still somewhere
+            return
+        with fork_lock():
             self._notice_fork()
-        if self.setup is None or self.final is not None or not self.setup.enabled():
-            return False
-        if self.ring.records == NULL:
-            self._open_further(nanoseconds(CLOCK_MONOTONIC))
-        else:
-            now = shmtel_ticks(self.ring.clock)
-            if not self.just_looked(now):
-                self.ring.checked = now
-                self._look_around(self.segment)
-        return self.ring.records != NULL  # another thread or a signal handler may have closed it meanwhile
+            writer = self.writers.pop(thread, None)
+            if writer is None:
+                return
+            shmtel_leave(self.seats, thread)
+            if writer is self.first:
+                self.first_is_taken = False
+            if writer is not self.first or self.closed:
+                self._end(writer)
 
-    cdef int _look_around(self, segment) except -1:
-        """Find out what a full ring may be due to."""
-        if not segment.linked:
-            self._replace_unlinked(segment)
-        elif not has_consumer(segment) and not has_reader(self.setup.namespace):  # which may come to it any moment
-            warn_once("no reader", f"producer {self.setup.name}: its ring is full and nobody reads it; "
-                      f"start one: shmtel reader --namespace {self.setup.namespace}")
+    cdef int _end(self, Writer writer) except -1:
+        writer.close()
+        if writer is not self.first:
+            self.ended = writer.stats() if self.ended is None else total(self.ended, writer.stats())
         return 0
 
     cdef int _notice_fork(self) except -1:
-        """In a forked child, let go of what is the parent's: its segments and its figures."""
+        """In a forked child there are no other threads, and all rings are the parent's."""
         if self.pid != getpid():
-            self.former, self.segment, self.pid = [], None, getpid()
-            self.dropped_no_ring = self.rejected_no_ring = self.no_ring_since = self.opening = 0
-            if self.final is not None:
-                self.final = no_stats(self.setup.capacity)
+            self.pid = getpid()
+            if SHMTEL_FREE_THREADED and self.setup is not None:
+                self.setup.family = None
+            self.writers, self.first_is_taken, self.ended = {}, False, None
+            shmtel_free_seats(self.seats)
+            self.seats = NULL
         return 0
 
-    cdef int _open_further(self, uint64_t now) except -1:
-        """The first emit of a forked child, or one after opening a ring failed."""
-        cdef unsigned long me = PyThread_get_thread_ident()
-        if now - self.no_ring_since < LOOK_NS or self.opening == me:  # a signal handler while this thread opens one
-            return 0
-        self.opening = me
-        try:
-            segment = self.setup.try_open(further=True)
-            if segment is None:
-                self.no_ring_since = now
-            elif self._may_replace(segment, None):
-                self._bind(segment)
-                self._carry_over()
-        finally:
-            self.opening = 0
-        return 0
+    cdef list _all(self):
+        """Every writer that there is, the first one first."""
+        return [self.first, *(writer for writer in self.writers.values() if writer is not self.first)]
 
-    cdef void _carry_over(self):
-        """What was counted in the process while there was no ring belongs into the segment, where it survives."""
-        shmtel_count(&self.ring.out.dropped_no_ring, self.dropped_no_ring)
-        shmtel_count(&self.ring.out.rejected, self.rejected_no_ring)
-        self.dropped_no_ring = self.rejected_no_ring = 0
-
-    cdef bint _may_replace(self, segment, old) except -1:
-        """Whether a new segment can take the place of `old`; if not, it is removed.
-
-        While it was made, other threads and signal handlers ran, and one of them may have been faster. From here to
-        the caller's _bind nothing else runs.
-        """
-        cdef Py_ssize_t have
-        try:
-            while self.final is None and self.segment is old:
-                have = segment.mapping.load(segment.header.producer_offset + layout.CATALOGUE_LENGTH)
-                if have == len(self.setup.catalogue):
-                    return True
-                segment.append_catalogue(bytes(self.setup.catalogue[have:]))  # defined meanwhile
-        except (SegmentError, OSError) as error:
-            warn_once("no_ring", f"producer {self.setup.name}: no further ring can be used: {error}")
-        segment.mapping.store(segment.header.producer_offset + layout.CLOSED, 1)
-        segment.unlink()
-        segment.close()
-        return False
-
-    cdef int _replace_unlinked(self, old) except -1:
-        """Somebody removed our segment's name: nobody new can find it. Go on in a new one."""
-        cdef uint64_t reopened
-        segment = self.setup.try_open(further=False)
-        if segment is None or not self._may_replace(segment, old):
-            return 0
-        reopened = self.ring.out.reopened
-        SHMTEL_STORE_RELEASE(&self.ring.out.closed, 1)
-        self.former.append(old)
-        self._bind(segment)
-        shmtel_count(&self.ring.out.reopened, reopened + 1)
-        warn_once("unlinked", f"producer {self.setup.name}: somebody removed {old.name}; going on in a new one")
-        return 0
-
-    cdef bint _wait(self, const void *record) except -1:
-        """Policy block: until there is room, or the timeout."""
-        cdef uint64_t begin = nanoseconds(CLOCK_MONOTONIC)
-        cdef timespec nap
-        nap.tv_sec, nap.tv_nsec = 0, 50000
-        try:
-            while not shmtel_push(self.ring, record):
-                if self.timeout >= 0 and (nanoseconds(CLOCK_MONOTONIC) - begin) * 1e-9 >= self.timeout:
-                    shmtel_count(&self.ring.out.dropped_timeout, 1)
-                    return False
-                with nogil:
-                    nanosleep(&nap, NULL)
-                PyErr_CheckSignals()
-                if not self.has_ring():  # closed by another thread or by a signal handler meanwhile
-                    self.dropped_no_ring += 1
-                    return False
-        except BaseException:  # Ctrl-C: the record is lost, and counted
-            self._count_dropped(1)
-            raise
-        return True
-
-    cdef int reject(self) except -1:
-        if self.ring.records != NULL or self.has_ring():
-            shmtel_count(&self.ring.out.rejected, 1)
-        else:
-            self.rejected_no_ring += 1
-        return 0
+    # ---- definitions ----
 
     def define(self, bytes record) -> int:
-        """Publish a catalogue record in this segment and in all later ones; returns its offset in the catalogue."""
-        cdef Py_ssize_t begin = len(self.setup.catalogue)
-        self.defining = True
-        try:
-            self._append(record)
-            self.setup.catalogue += record
-        finally:
-            self.defining = False
-        return begin
+        """Publish a catalogue record in all segments, also in later ones; returns its offset in the catalogue.
 
-    cdef int _append(self, bytes record) except -1:
-        segment = None
-        while self.ring.records != NULL and self.segment is not segment:  # an emit may replace it meanwhile
-            segment = self.segment
+        Raises SegmentSpaceError when a segment cannot grow; nothing is defined then.
+        """
+        cdef Py_ssize_t begin
+        cdef Writer writer
+        with fork_lock():
+            self._notice_fork()
+            begin = len(self.setup.catalogue)
+            self.defining = True
             try:
-                segment.append_catalogue(record)
-            except (SegmentError, OSError):
-                if not segment.linked:
-                    self._replace_unlinked(segment)
-                if self.segment is segment:
-                    raise
-        return 0
+                for writer in self._all():
+                    writer.make_room(len(record))
+                for writer in self._all():
+                    writer.append(record)
+                self.setup.catalogue += record
+            finally:
+                self.defining = False
+        return begin
 
     def retire(self, series, cell_offset):
         """Let a series of the catalogue go, in this segment and in all later ones."""
@@ -427,68 +313,77 @@ cdef class Producer:
     # ---- looks ----
 
     def last(self, n) -> np.ndarray:
-        """The newest `n` records that are still in the ring, oldest first, as a copy; consumes nothing."""
+        """The newest `n` records that are still in this thread's ring, oldest first, as a copy; consumes nothing."""
         cdef shmtel_consumer look
         cdef uint64_t count
         cdef size_t address
         if n < 0:
             raise ValueError(f"n {n}: expected 0 or more")
-        if self.ring.records == NULL:
+        cdef shmtel_producer *ring = shmtel_here(self.ring)
+        if ring.records == NULL:
             return np.empty(0, self.setup.schema.dtype)
-        count = min(n, self.ring.capacity, self.ring.position - <uint64_t>self.segment.header.start_position)
+        count = min(n, ring.capacity, ring.position - <uint64_t>self.setup.start_position)
         memset(&look, 0, sizeof(look))
-        look.position, look.mask, look.capacity = self.ring.position - count, self.ring.mask, self.ring.capacity
-        look.record_size, look.records, look.out = self.ring.record_size, self.ring.records, self.ring.out
+        look.position, look.mask, look.capacity = ring.position - count, ring.mask, ring.capacity
+        look.record_size, look.records, look.out = ring.record_size, ring.records, ring.out
         found = np.empty(count, self.setup.schema.dtype)
         address = found.ctypes.data
         shmtel_copy(&look, <void *>address, count)
         return found
 
+    @property
+    def segment(self):
+        """The one that this thread writes, or the first; None when closed."""
+        cdef Writer writer = self.writers.get(shmtel_this_thread(), self.first)
+        return writer.segment
+
     def stats(self) -> Stats:
         """The accounting of this process's records, over every segment that this producer has had."""
-        self._notice_fork()
-        stats = self.final
-        if stats is None:
-            stats = self._stats_of([self.segment, *self.former] if self.ring.records != NULL else [])
-        return with_no_ring(stats, self.dropped_no_ring, self.rejected_no_ring)
-
-    cdef _stats_of(self, segments):
-        stats = [segment_stats(segment) for segment in segments]
-        return functools.reduce(total, stats) if stats else no_stats(self.setup.capacity)
-
-    @property
-    def closed(self) -> bool:
-        return self.final is not None
+        cdef Writer writer
+        with fork_lock():
+            self._notice_fork()
+            stats = [writer.stats() for writer in self._all()]
+            if self.ended is not None:
+                stats.append(self.ended)
+            return functools.reduce(total, stats)
 
     def close(self):
-        """End the producer. What is not drained yet is left to the reader; an emit from now on returns False."""
-        self._notice_fork()
-        if self.final is not None or self.setup is None:
+        """End the producer. What is not drained yet is left to the reader; an emit from now on returns False.
+
+        Without a GIL the rings of other threads, which may be amid an emit, end at their next one or with them.
+        """
+        cdef Writer writer
+        # Once closed it takes no lock: while the interpreter ends, a daemon thread may stand still that has it.
+        if self.setup is None or self.closed:
             return
-        segments = [self.segment, *self.former] if self.ring.records != NULL else []
-        self.final = no_stats(self.setup.capacity)  # an emit from now on, even from a thread, finds no ring
-        if segments:
-            SHMTEL_STORE_RELEASE(&self.ring.out.closed, 1)
-            memset(self.ring, 0, sizeof(shmtel_producer))
-        self.final = self._stats_of(segments)
-        self.segment, self.former = None, []
-        if segments:
-            end_of_life(segments[0])
-        for segment in segments:
-            segment.close()
+        with fork_lock():
+            self._notice_fork()
+            self.closed = True
+            shmtel_clear(self.ring)
+            for writer in self._all():
+                writer.ending = True
+            writer = self.writers.get(shmtel_this_thread())
+            if writer is not None:
+                writer.close()
+            if not self.first_is_taken:
+                self.first.close()
 
     def __del__(self):
+        cdef Writer writer
+        if ending():  # it was closed at exit, and what closing takes may have gone
+            return
         self.close()  # else its segment would count as a living producer's as long as the process lives
+        for writer in self._all():  # whose threads cannot emit here any more
+            writer.close()
+
+    def __dealloc__(self):
+        shmtel_free_seats(self.seats)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exc):
         self.close()
-
-    def __dealloc__(self):
-        if self.ring != NULL:
-            munmap(self.ring, PAGE)
 
     def __repr__(self):
         return f"<Producer {self.setup.namespace}.{self.setup.name} {'closed' if self.closed else 'open'}>"

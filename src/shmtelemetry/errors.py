@@ -3,7 +3,7 @@
 LONGEST_LINE = 500
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: object) -> str:
     """What an error says, for a log: what came from outside can neither end the line nor speak to a terminal."""
     said = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(error))
     return said if len(said) <= LONGEST_LINE else said[:LONGEST_LINE] + "..."

@@ -31,6 +31,7 @@ LINE: Final = 128
 POLICIES: Final = {"drop_newest": 0, "block": 1, "overwrite_oldest": 2}
 CLOCKS: Final = {"monotonic": 0, "tsc": 1}
 FLAG_INSTRUMENTS: Final = 1  # the records are SAMPLEs and the catalogue names their series
+FLAG_HEIR: Final = 2  # its cumulative columns go on where those of the segment before it, of the same producer, ended
 
 MIN_CAPACITY: Final = 2
 MAX_CAPACITY: Final = 2**32
@@ -77,6 +78,7 @@ READER_SEEN: Final = 32  # whether a reader has ever taken cells into its state
 ROLE_NOBODY: Final = 0
 ROLE_CONSUMER: Final = 1
 ROLE_READER: Final = 2
+ROLE_RETIRED: Final = 3  # nobody: a reader has taken all of it, and was not permitted to remove it
 
 # bytes of the file that locks stand for: the producer's life, and who consumes
 LOCK_PRODUCER: Final = 0

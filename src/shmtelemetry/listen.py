@@ -66,9 +66,24 @@ class Protection:
         token = _read_token(self.token_file) if self.token_file is not None else None
         return Access(token, self._tls() if self.tls_cert else None)
 
+    def read_again(self, before: "Access") -> "Access":
+        """The same, for a server whose listener keeps the TLS that it began with: that one is renewed in place.
+
+        Authorities of clients are added then, and none is taken away.
+        """
+        fresh = self.read()
+        if before.tls is None:
+            return fresh
+        self._load(before.tls)  # after it went well with another one
+        return Access(fresh.token, before.tls)
+
     def _tls(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._load(context)
+        return context
+
+    def _load(self, context: ssl.SSLContext) -> None:
         name = self.tls_cert
         try:
             # Without a password nobody is asked for one at a terminal: an encrypted key is refused.
@@ -79,7 +94,6 @@ class Protection:
                 context.verify_mode = ssl.CERT_REQUIRED
         except OSError as error:
             raise ValueError(f"{name}: cannot be used for TLS: {error.strerror or error}; expected PEM") from error
-        return context
 
 
 UNPROTECTED: Final = Protection()

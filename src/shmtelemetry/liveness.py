@@ -36,6 +36,11 @@ def lock(fd: int, byte: int) -> bool:
     return True
 
 
+def unlock(fd: int, byte: int) -> None:
+    """Give up the lock of one byte."""
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, byte, 1, 0))
+
+
 def share(fd: int, byte: int) -> bool:
     """Lock one byte together with others who share it; False if somebody has it alone."""
     try:

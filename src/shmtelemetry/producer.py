@@ -2,6 +2,7 @@
 
 import atexit
 import logging
+import threading
 import weakref
 from dataclasses import dataclass, field
 from functools import cache
@@ -10,9 +11,11 @@ from typing import Protocol
 from . import config, layout
 from ._clock import clock_kind
 from .errors import SegmentError
+from .liveness import fork_lock
 from .recordings import prune
 from .schema import Schema
-from .segment import Segment, check_capacity, check_name, create, usable
+from .segment import Segment, check_name, create, usable
+from .segment_header import check_capacity
 
 DEFAULT_CAPACITY = 65536
 FURTHER_CAPACITY = 8192  # of the rings of forked children: Docker's /dev/shm has 64 MiB
@@ -35,6 +38,7 @@ class Setup:
     flags: int = 0
     start_position: int = 0
     catalogue: bytearray = field(default_factory=bytearray)  # all definitions so far, with empty cells
+    family: bytes | None = None  # uuid of the first of several threads' rings, which the others name
     _enabled: bool | None = None
 
     def __post_init__(self) -> None:
@@ -68,6 +72,7 @@ class Setup:
             mode=self.mode,
             group=self.group,
             start_position=self.start_position,
+            catalogue_of=self.family,
         )
 
     def try_open(self, *, further: bool) -> Segment | None:
@@ -99,12 +104,14 @@ class _Closable(Protocol):
 
 
 _open_producers: "weakref.WeakSet[_Closable]" = weakref.WeakSet()
+_of_thread = threading.local()
 
 
 def close_at_exit(producer: _Closable) -> None:
     """Close it when the interpreter exits, unless it has been."""
-    _register_exit()
-    _open_producers.add(producer)
+    with fork_lock():
+        _register_exit()
+        _open_producers.add(producer)
 
 
 @cache
@@ -115,3 +122,30 @@ def _register_exit() -> None:
 def _close_all() -> None:
     for producer in list(_open_producers):
         producer.close()
+
+
+class _Leaving(Protocol):
+    def leave(self, thread: int, /) -> None: ...
+
+
+class _ThreadEnd:
+    """A variable of one thread: it is deleted when the thread ends."""
+
+    def __init__(self, thread: int) -> None:
+        self.thread, self.producers = thread, weakref.WeakSet[_Leaving]()
+
+    def __del__(self) -> None:
+        for producer in list(self.producers):
+            producer.leave(self.thread)
+
+
+def leave_at_thread_end(producer: _Leaving, thread: int) -> None:
+    """Tell the producer when this very thread has ended. thread: how the producer knows it.
+
+    The main thread ends with the interpreter, at whose exit producers are closed anyway.
+    """
+    if threading.current_thread() is threading.main_thread():
+        return
+    if not hasattr(_of_thread, "end"):
+        _of_thread.end = _ThreadEnd(thread)
+    _of_thread.end.producers.add(producer)

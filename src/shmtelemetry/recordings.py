@@ -1,4 +1,7 @@
-"""Recordings: ended segments of overwrite_oldest, which stay to be looked at, the newest few of each producer."""
+"""Recordings: ended segments that stay, the newest of each producer.
+
+Those of overwrite_oldest are to be looked at; the last one of heirs says where the next one goes on.
+"""
 
 import contextlib
 import os
@@ -10,18 +13,19 @@ from .accounting import has_reader, nobody_needs
 from .errors import SegmentError
 from .segment import DIRECTORY, Segment, attach, segment_names
 
-KEPT: Final = 4  # of each producer
+KEPT: Final = 4  # of each producer with overwrite_oldest
 
 
 def is_recording(segment: Segment) -> bool:
     """Whether the segment is to stay when it has ended, although it may be drained: it has records to look at."""
     header = segment.header
     written = segment.mapping.load(header.producer_offset + layout.WRITE_POSITION)
-    return header.policy == layout.POLICIES["overwrite_oldest"] and written != header.start_position
+    stays = header.policy == layout.POLICIES["overwrite_oldest"] or header.flags & layout.FLAG_HEIR
+    return bool(stays) and written != header.start_position
 
 
 def end_of_life(segment: Segment) -> None:
-    """Unlink a segment that its producer has ended and that nobody needs; of recordings the oldest beyond KEPT."""
+    """Unlink a segment that its producer has ended and that nobody needs; of recordings the surplus."""
     if is_recording(segment):
         prune(segment.namespace, segment.producer)
     elif nobody_needs(segment):
@@ -36,28 +40,34 @@ def prune(namespace: str, producer: str) -> None:
 
 def unlink_surplus(namespace: str, producer: str) -> None:
     """Unlink the recordings of a producer that are not among its newest; those of other users may stay."""
-    for name in _newest_first(namespace, producer)[KEPT:]:
+    _, surplus = _judged(namespace, producer)
+    for name in surplus:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(DIRECTORY, name))
 
 
 def is_kept(segment: Segment) -> bool:
     """Whether an ended segment is one of the newest recordings of its producer."""
-    return segment.name in _newest_first(segment.namespace, segment.producer)[:KEPT]
+    kept, _ = _judged(segment.namespace, segment.producer)
+    return segment.name in kept
 
 
-def _newest_first(namespace: str, producer: str) -> list[str]:
-    """The names of all recordings of a producer."""
-    return [name for _, name in sorted(_recordings(namespace, producer), reverse=True)]
+def _judged(namespace: str, producer: str) -> tuple[list[str], list[str]]:
+    """The names of a producer's recordings that are to stay, and of the others."""
+    newest_first = sorted(_recordings(namespace, producer), reverse=True)
+    names = [name for *_, name in newest_first]
+    count = 1 if newest_first and newest_first[0][1] else KEPT
+    return names[:count], names[count:]
 
 
-def _recordings(namespace: str, producer: str) -> Iterator[tuple[int, str]]:
-    """(time of its creation, name) of each ended one."""
+def _recordings(namespace: str, producer: str) -> Iterator[tuple[int, bool, str]]:
+    """(time of its creation, whether it is an heir, name) of each ended one; of heirs those that nobody has to read."""
     for name in segment_names(namespace, producer):
         with contextlib.suppress(SegmentError):
             segment = attach(name)
             try:
-                if is_recording(segment) and not segment.alive():
-                    yield segment.header.created_ns, name
+                heir = bool(segment.header.flags & layout.FLAG_HEIR)
+                if is_recording(segment) and not segment.alive() and (not heir or nobody_needs(segment)):
+                    yield segment.header.created_ns, heir, name
             finally:
                 segment.close()

@@ -139,6 +139,16 @@ class Metric:
         return cls(**values)
 
 
+def sample_names(metric: Metric) -> tuple[str, ...]:
+    """The names that a metric takes in an exposition, of its family and of its samples."""
+    if metric.kind == "histogram":
+        return metric.name, *(f"{metric.name}_{suffix}" for suffix in ("bucket", "count", "sum", "created"))
+    if metric.kind == "counter":
+        family = metric.name.removesuffix("_total")
+        return metric.name, family, f"{family}_created"
+    return (metric.name,)
+
+
 def metric(
     kind: str,
     name: str,
@@ -177,6 +187,8 @@ class Role:
     buckets: tuple[float, ...] | None = None
     merge: str = "last"
     values: Mapping[int, str] | None = None
+    labels: tuple[str, ...] | None = None
+    weight: str | None = None
 
 
 def field(
@@ -188,12 +200,16 @@ def field(
     buckets: Sequence[float] | None = None,
     merge: str = "last",
     values: Mapping[int, str] | None = None,
+    labels: Sequence[str] | None = None,
+    weight: str | None = None,
 ) -> Role:
     """The role of a field.
 
     role: time, label, counter (adds up), total (already cumulative), gauge, histogram or attribute (kept in events).
     name: of the metric, default `<producer>_<field>`. unit: of the field (s-based units of time convert to the unit
-    that the metric's name says). values: names for the integers of a label, {0: "buy", 1: "sell"}.
+    that the metric's name says). values: names for the integers of a label, {0: "buy", 1: "sell"}. labels: which of
+    the label fields the metric has; None for all. weight: a counter or total, whose step says how many observations of
+    a histogram the value stands for; without one it is one.
     """
     if role not in ROLES:
         raise ValueError(f"role {role!r}: expected one of {', '.join(ROLES)}")
@@ -201,8 +217,11 @@ def field(
         raise ValueError(f"unit {unit!r}: expected one of {', '.join(UNITS)}")
     if role == "time" and unit is not None and unit not in SECONDS_PER:
         raise ValueError(f"unit {unit!r} of a time: expected one of {', '.join(SECONDS_PER)}")
+    if weight is not None and role != "histogram":
+        raise ValueError(f"weight {weight!r} of a {role}: only values of a histogram have one")
     bounds = None if buckets is None else tuple(float(bound) for bound in buckets)
-    return Role(role, name, help, unit, bounds, merge, dict(values) if values is not None else None)
+    named = dict(values) if values is not None else None
+    return Role(role, name, help, unit, bounds, merge, named, None if labels is None else tuple(labels), weight)
 
 
 class Schema:
@@ -244,6 +263,14 @@ class Schema:
             raise ValueError(f"field {name!r} is the time: expected u8 or i8 since the epoch")
         if role.role == "label" and kind not in "Sbiu":
             raise ValueError(f"field {name!r} is a label: expected a byte string or an integer")
+        if role.weight is not None and getattr(self.roles.get(role.weight), "role", "") not in ("counter", "total"):
+            raise ValueError(
+                f"field {name!r} is weighted by {role.weight!r}: expected a field that is a counter or total"
+            )
+        if unknown := set(role.labels or ()) - set(self.label_fields):
+            raise ValueError(
+                f"field {name!r} has the labels {', '.join(sorted(unknown))}: expected names of label fields"
+            )
 
     def fields(self) -> list[tuple[str, np.dtype[Any], int]]:
         """(name, dtype, offset) of each field, in order."""
@@ -259,6 +286,11 @@ class Schema:
     def label_fields(self) -> tuple[str, ...]:
         return tuple(name for name, role in self.roles.items() if role.role == "label")
 
+    def labels_of(self, name: str) -> tuple[str, ...]:
+        """The label fields that the metric of a field has, in their order."""
+        wanted = self.roles[name].labels
+        return tuple(label for label in self.label_fields if wanted is None or label in wanted)
+
     def metrics(self, producer: str) -> dict[str, tuple[Metric, float, float]]:
         """Field → its metric, and the factor and the divisor that turn the field's unit into the metric's.
 
@@ -272,7 +304,7 @@ class Schema:
             role = self.roles[field_name]
             kind = "counter" if role.role == "total" else role.role
             name = role.name or re.sub(r"^(?=\d)", "_", f"{prefix}_{field_name}")
-            made[field_name] = _metric_of_field(kind, name, role, self.label_fields)
+            made[field_name] = metric_of_field(kind, name, role, self.labels_of(field_name))
         names = [made_metric.name for made_metric, *_ in made.values()]
         if len(set(names)) != len(names):
             raise ValueError(f"two fields make the same metric: {', '.join(names)}")
@@ -308,7 +340,11 @@ class Schema:
         return f"Schema({self.dtype!r}, {self.roles!r}, events={self.events})"
 
 
-def _metric_of_field(kind: str, name: str, role: Role, labels: tuple[str, ...]) -> tuple[Metric, float, float]:
+def metric_of_field(kind: str, name: str, role: Role, labels: tuple[str, ...]) -> tuple[Metric, float, float]:
+    """A metric, and the factor and the divisor that turn values in the role's unit into the metric's.
+
+    Raises ValueError for a unit that does not convert to the one that the name says, and as Metric does.
+    """
     unit = unit_of_name(name)
     from_unit, to_unit = role.unit, unit or role.unit
     made = metric(kind, name, role.help, labels=labels, buckets=role.buckets, unit=to_unit, merge=role.merge)

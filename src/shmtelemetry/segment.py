@@ -12,7 +12,6 @@ import secrets
 import stat
 import time
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, fields
 from multiprocessing import shared_memory
 from typing import Any
 
@@ -22,6 +21,7 @@ from .errors import ReaderBusyError, SegmentError, SegmentSpaceError
 from .files import open_file
 from .liveness import Process, fork_lock, is_locked, lock
 from .schema import Schema
+from .segment_header import Header, read_header
 
 DIRECTORY = "/dev/shm"  # where glibc's shm_open, and so SharedMemory, looks
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -32,58 +32,10 @@ def reader_file(namespace: str) -> str:
     return f"shmtel.{namespace}.@reader.{os.geteuid()}"
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """The header of a segment, as layout.HEADER_FIELDS names it."""
-
-    magic: int
-    layout_version: int
-    byte_order: int
-    word_size: int
-    record_size: int
-    capacity: int
-    producer_offset: int
-    reader_offset: int
-    ring_offset: int
-    catalogue_offset: int
-    policy: int
-    clock: int
-    uuid: bytes
-    catalogue_of: bytes
-    boot_id: bytes
-    pid_namespace: int
-    pid: int
-    pid_start: int
-    uid: int
-    flags: int
-    created_ns: int
-    start_position: int
-    schema_length: int
-    reserved: int
-
-    def pack(self) -> bytes:
-        return layout.HEADER.pack(*(getattr(self, item.name) for item in fields(self)))
-
-    @property
-    def process(self) -> Process:
-        return Process(self.boot_id, self.pid_namespace, self.pid, self.pid_start)
-
-
 def check_name(what: str, name: Any) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(f"{what} {name!r}: expected 1 to 64 of A-Z a-z 0-9 _ -")
     return name
-
-
-def check_capacity(capacity: Any) -> int:
-    if (
-        not isinstance(capacity, int)
-        or isinstance(capacity, bool)
-        or capacity & (capacity - 1)
-        or not (layout.MIN_CAPACITY <= capacity <= layout.MAX_CAPACITY)
-    ):
-        raise ValueError(f"capacity {capacity!r}: expected a power of two from {layout.MIN_CAPACITY} to 2**32 records")
-    return capacity
 
 
 def check_group(group: str | int | None) -> int | None:
@@ -177,19 +129,24 @@ class Segment(shared_memory.SharedMemory):
             raise SegmentError(f"{self.name}: the catalogue ends at byte {wanted:,}, the file at {size:,}")
         self.mapping.grow(size)
 
+    def reserve_catalogue(self, length: int) -> None:
+        """Let so many further bytes fit into the catalogue. Raises SegmentSpaceError when the file cannot grow."""
+        begin = self.mapping.load(self.header.producer_offset + layout.CATALOGUE_LENGTH)
+        end = self.header.catalogue_offset + begin + length
+        if end > self.mapping.size:
+            self._grow(end)
+
     def append_catalogue(self, records: bytes) -> int:
         """Publish further catalogue records; returns the offset of the first in the catalogue.
 
         Raises SegmentSpaceError when the file cannot grow.
         """
+        self.reserve_catalogue(len(records))
         length_at = self.header.producer_offset + layout.CATALOGUE_LENGTH
         begin = self.mapping.load(length_at)
-        end = self.header.catalogue_offset + begin + len(records)
-        if end > self.mapping.size:
-            self._grow(end)
         start = self.header.catalogue_offset + begin
         with memoryview(self.mapping) as buffer:
-            buffer[start:end] = records
+            buffer[start : start + len(records)] = records
         # SYNC POINT: catalogue. Whoever sees the length sees the records.
         self.mapping.store(length_at, begin + len(records))
         return begin
@@ -244,6 +201,8 @@ def create(
 
     The names, the capacity and the policy have been checked. Raises SegmentSpaceError where there is no room.
     """
+    if mode != 0o600:  # else nobody reads it but this user and root, who may remove it
+        _unlink_retired(namespace, producer)
     stored = schema.to_json()
     if len(stored) > layout.MAX_SCHEMA_LENGTH:
         raise ValueError(f"a schema of {len(stored):,} bytes: expected at most {layout.MAX_SCHEMA_LENGTH:,}")
@@ -299,6 +258,19 @@ def create(
             return Segment(name, mapping, header, schema, os.fstat(fd).st_ino, os.geteuid())
         finally:
             os.close(fd)
+
+
+def _unlink_retired(namespace: str, producer: str) -> None:
+    """Remove what this producer has left and another user's reader has drained, who was not permitted to."""
+    for name in segment_names(namespace, producer):
+        with contextlib.suppress(SegmentError, OSError):
+            segment = attach(name)
+            try:
+                role = segment.mapping.load(segment.header.reader_offset + layout.READER_ROLE)
+                if role == layout.ROLE_RETIRED and not segment.alive():
+                    segment.unlink()
+            finally:
+                segment.close()
 
 
 def usable() -> bool:
@@ -402,7 +374,7 @@ def _attach(name: str, role: int, allow_uids: Collection[int]) -> Segment:
     try:
         status = os.fstat(fd)
         _check_file(name, status, allow_uids)
-        header, schema = _read_header(fd, name, status)
+        header, schema = read_header(fd, name, status)
         if consume and not lock(fd, layout.LOCK_CONSUMER):
             raise ReaderBusyError(name, _reader_pid(fd, header))
         try:
@@ -419,18 +391,6 @@ def _attach(name: str, role: int, allow_uids: Collection[int]) -> Segment:
     return segment
 
 
-def header_uuid(name: str) -> bytes:
-    """The uuid that a segment's header says; empty if it cannot be read."""
-    at = layout.HEADER_OFFSETS["uuid"]
-    with contextlib.suppress(OSError):
-        fd = open_file(os.path.join(DIRECTORY, name), os.O_RDONLY)
-        try:
-            return os.pread(fd, 16, at)
-        finally:
-            os.close(fd)
-    return b""
-
-
 def _reader_pid(fd: int, header: Header) -> int:
     return int.from_bytes(os.pread(fd, 8, header.reader_offset + layout.READER_PID), "little")
 
@@ -444,41 +404,3 @@ def _check_file(name: str, status: os.stat_result, allow_uids: Collection[int]) 
             raise SegmentError(f"{name}: belongs to user {status.st_uid}, who is not allowed (--allow-uid)")
         if status.st_nlink > 1:
             raise SegmentError(f"{name}: another user's file with {status.st_nlink} names (hard links)")
-
-
-def _read_header(fd: int, name: str, status: os.stat_result) -> tuple[Header, Schema]:
-    """A private copy of the header, checked against itself and against the file."""
-    stored = os.pread(fd, layout.HEADER.size, 0)
-    if len(stored) < layout.HEADER.size:
-        raise SegmentError(f"{name}: {len(stored)} bytes are too short for a header")
-    header = Header(*layout.HEADER.unpack(stored))
-    if header.magic != layout.MAGIC:
-        raise SegmentError(f"{name}: not a segment (no magic)")
-    if header.layout_version != layout.LAYOUT_VERSION:
-        raise SegmentError(f"{name}: layout version {header.layout_version}, expected {layout.LAYOUT_VERSION}")
-    if header.byte_order != layout.BYTE_ORDER or header.word_size != 8:
-        raise SegmentError(f"{name}: written by a machine of another byte order or word size")
-    if header.schema_length > layout.MAX_SCHEMA_LENGTH or header.policy not in layout.POLICIES.values():
-        raise SegmentError(f"{name}: schema of {header.schema_length} bytes or policy {header.policy} cannot be")
-    if header.clock not in layout.CLOCKS.values():
-        raise SegmentError(f"{name}: unknown clock {header.clock}")
-    try:
-        check_capacity(header.capacity)
-        schema = Schema.from_json(os.pread(fd, header.schema_length, layout.HEADER.size))
-    except Exception as error:  # whatever a stored schema of other types leads to
-        raise SegmentError(f"{name}: {error}") from error
-    where = layout.areas(header.schema_length, schema.dtype.itemsize, header.capacity, 0)
-    said = (
-        header.record_size,
-        header.producer_offset,
-        header.reader_offset,
-        header.ring_offset,
-        header.catalogue_offset,
-    )
-    if said != (schema.dtype.itemsize, where.producer, where.reader, where.ring, where.catalogue):
-        raise SegmentError(f"{name}: the header's offsets do not follow from its record size and capacity")
-    if status.st_size < where.size:
-        raise SegmentError(f"{name}: the file has {status.st_size:,} bytes, its header says {where.size:,}")
-    if status.st_blocks * 512 < status.st_size:  # reading a hole takes memory, and where there is none, a SIGBUS
-        raise SegmentError(f"{name}: a sparse file, in which space is not reserved")
-    return header, schema

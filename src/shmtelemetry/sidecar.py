@@ -27,7 +27,8 @@ class Sidecar:
         shown: Shown | None = None,
         **reader: Any,
     ) -> None:
-        parse_listen(listen, protection.is_meant)  # before the reader changes anything
+        parse_listen(listen, protection.is_meant)  # before the reader changes anything, as the next line
+        protection.read()
         with ExitStack() as stack:
             self.reader = stack.enter_context(Reader(namespace, **reader))
             self.shown = shown or Shown()

@@ -65,10 +65,15 @@ def test_a_waiting_thread_lets_the_consumer_of_its_own_process_run(namespace: st
 
 def test_closing_ends_the_wait_of_another_thread(namespace: str) -> None:
     ring = Producer("orders", DTYPE, namespace, capacity=2, policy="block")
-    ring.emit_many(numbered(0, 1))
     answers: list[bool] = []
-    thread = threading.Thread(target=lambda: answers.append(ring.emit_fields(2)))
+
+    def emit() -> None:
+        ring.emit_many(numbered(0, 1))
+        answers.append(ring.emit_fields(2))
+
+    thread = threading.Thread(target=emit)
     thread.start()
+    wait_until(lambda: ring.stats().in_ring == 2, "the ring is full")
     ring.close()
     thread.join()
     assert answers == [False]

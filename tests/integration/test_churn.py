@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from contextlib import ExitStack
 
+import pytest
+
 from shmtelemetry import Consumer, Reader, Telemetry, layout
 from shmtelemetry.aggregate.snapshot import Snapshot
 from tests.churn import assert_nothing_was_lost, churn
@@ -13,6 +15,7 @@ from tests.processes import child, kill, wait_until
 from tests.readers import reader
 
 
+@pytest.mark.unsanitized(reason="a sanitizer keeps memory that was freed")
 def test_short_lived_producers_leave_their_totals_and_nothing_else(namespace: str) -> None:
     with reader(namespace, "--ephemeral") as served:
         assert_nothing_was_lost(churn(namespace, served.url, served.process.pid, 200), 200)

@@ -16,7 +16,7 @@ from shmtelemetry import Consumer, Producer
 from tests.processes import drained, run_python
 
 SOURCE = """
-# cython: language_level=3
+# cython: language_level=3, freethreading_compatible=True
 from libc.stdint cimport uint64_t
 from shmtelemetry._ring cimport Producer
 

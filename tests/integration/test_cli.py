@@ -9,15 +9,16 @@ import socket
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from shmtelemetry import Telemetry, read_state
-from shmtelemetry.cli import main
+from shmtelemetry.cli import ingest, main
 from tests.processes import run_python, wait_until
 from tests.readers import reader, shmtel
 
-COMMANDS = ["reader", "ls", "tail", "dump", "doctor", "gc", "probe", "demo", "bench"]
+COMMANDS = ["reader", "serve", "ls", "tail", "dump", "doctor", "gc", "probe", "ingest", "generate", "demo", "bench"]
 
 
 def one_line(text: str) -> str:
@@ -40,6 +41,13 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     done = shmtel(command, "--help")
     assert done.returncode == 0
     assert f"Example:\n    shmtel {command}" in done.stdout
+
+
+@pytest.mark.parametrize("source", sorted(ingest.command.commands))
+def test_every_source_has_help_with_an_example(source: str) -> None:
+    done = CliRunner().invoke(main, ["ingest", source, "--help"])
+    assert done.exit_code == 0
+    assert f"Example:\n    shmtel ingest {source}" in done.stdout
 
 
 def test_every_command_is_listed() -> None:

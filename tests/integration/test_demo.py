@@ -20,8 +20,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from shmtelemetry.demo.accounts import settle_account
 from shmtelemetry.demo.platform import Platform
-from shmtelemetry.demo.services import SERVICE_NAMES
+from shmtelemetry.demo.services import PRODUCER_NAMES, SERVICE_NAMES
 from shmtelemetry.sidecar import Sidecar
+from shmtelemetry.trading.schemas import ORDER_STATUSES
 from tests.processes import PATIENCE, wait_until
 
 # Metric name → labels → value, of everything that may only grow.
@@ -31,13 +32,14 @@ Totals = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 class RunningDemo:
     """The demo's command, and what it has said so far."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, **environment: str) -> None:
         command = [sys.executable, "-m", "shmtelemetry.cli", "demo", "--json", "--listen", "127.0.0.1:0"]
         self.process = subprocess.Popen(
             [*command, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, **environment},
             start_new_session=True,  # a process group of its own, as in a terminal
         )
         self.said = ""
@@ -94,8 +96,8 @@ class RunningDemo:
 def start() -> Iterator[Callable[..., RunningDemo]]:
     demos = []
 
-    def start_demo(*arguments: str) -> RunningDemo:
-        demos.append(RunningDemo(*arguments))
+    def start_demo(*arguments: str, **environment: str) -> RunningDemo:
+        demos.append(RunningDemo(*arguments, **environment))
         return demos[-1]
 
     yield start_demo
@@ -146,7 +148,7 @@ def test_the_demo_accounts_for_every_record_and_its_counters_only_grow(
     assert result is not None
     assert result["metrics_url"] == demo.metrics_url
     assert result["records_per_second"] > 0
-    assert [account["name"] for account in result["producers"]] == list(SERVICE_NAMES)
+    assert [account["name"] for account in result["producers"]] == list(PRODUCER_NAMES)
     for account in result["producers"]:
         assert account["attempted"] > 0
         assert account["attempted"] == terms(account)
@@ -179,7 +181,7 @@ def test_in_the_end_every_count_on_the_page_is_exact() -> None:
         page = scrape(f"{sidecar.url}/metrics")
         snapshot = sidecar.reader.snapshot()
 
-    assert [report.name for report in reports] == list(SERVICE_NAMES)
+    assert [report.name for report in reports] == list(PRODUCER_NAMES)
     for report in reports:
         account = settle_account(snapshot.producers[report.name], report)
         assert account.holds
@@ -198,8 +200,48 @@ def test_in_the_end_every_count_on_the_page_is_exact() -> None:
     assert approved + failed == total(page, "risk_manager_signals_total")
     assert approved == total(page, "execution_engine_orders_submitted_total") > 0
     assert total(page, "signal_bridge_sequence_gaps_total") == 0
+    assert total(page, "market_data_updates_total") == total(page, "market_data_quotes_total")
+    assert total(page, "market_data_lag_seconds_count") == total(page, "signal_bridge_quotes_total")
+    # What the bots did is what the venue says they did.
+    orders = {status: total(page, "trading_bot_orders_total", status=status) for status in ORDER_STATUSES.values()}
+    assert orders["accepted"] + orders["rejected"] == approved
+    assert orders["rejected"] == total(page, "execution_engine_api_failures_total")
+    assert orders["accepted"] >= orders["filled"] + orders["expired"] > 0
+    assert total(page, "trading_bot_trades_total") == total(page, "execution_engine_fills_total") > 0
+    if not any(sum(report.stats.dropped.values()) for report in reports):
+        assert total(page, "trading_bot_traded_quantity_total") == total(page, "execution_engine_filled_shares_total")
+        assert 0 < total(page, "market_data_tick_trades_total") <= total(page, "market_data_trades_total")
+        assert total(page, "orders_produced_total") == approved
+        assert total(page, "orders_consumed_total") + total(page, "orders_dropped_total") == approved
     if not any(sum(report.stats.dropped.values()) for report in reports):
         assert total(page, "market_data_websocket_latency_us_count") == messages
+
+
+def test_the_demo_shows_the_page_and_leaves_no_file(start: Callable[..., RunningDemo], tmp_path: Path) -> None:
+    demo = start("--seconds", "3", TMPDIR=str(tmp_path))
+    page = urllib.request.Request(demo.metrics_url.removesuffix("metrics"), headers={"Accept": "text/html"})
+    with urllib.request.urlopen(page, timeout=PATIENCE) as response:
+        assert "<title>" in response.read().decode()
+    assert list(tmp_path.iterdir()) != []
+    code, result = demo.finish()
+    assert code == 0, demo.said
+    assert result is not None
+    assert result["page_url"] == page.full_url
+    assert f"page: {page.full_url}" in demo.said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_service_the_demo_shows_its_metrics_and_says_what_the_page_needs() -> None:
+    script = """
+import sys
+sys.modules["uvicorn"] = None
+from shmtelemetry.cli import main
+main(["demo", "--json", "--seconds", "1", "--listen", "127.0.0.1:0"])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    assert "page: none without uvicorn: pip install 'shmtelemetry[service]'" in done.stderr
+    assert json.loads(done.stdout)["page_url"] is None
 
 
 def test_an_interrupt_ends_the_demo_well(start: Callable[..., RunningDemo]) -> None:
@@ -211,7 +253,7 @@ def test_an_interrupt_ends_the_demo_well(start: Callable[..., RunningDemo]) -> N
     code, result = demo.finish()
     assert code == 0, demo.said
     assert result is not None
-    assert [account["holds"] for account in result["producers"]] == [True] * 4
+    assert [account["name"] for account in result["producers"] if account["holds"]] == list(PRODUCER_NAMES)
     assert "Traceback" not in demo.said
     assert demo.segments() == []
     assert not any(alive(pid) for pid in services.values())
@@ -224,7 +266,7 @@ def test_sigterm_ends_the_demo_well(start: Callable[..., RunningDemo]) -> None:
     code, result = demo.finish()
     assert code == 0, demo.said
     assert result is not None
-    assert [account["holds"] for account in result["producers"]] == [True] * 4
+    assert [account["name"] for account in result["producers"] if account["holds"]] == list(PRODUCER_NAMES)
     assert demo.segments() == []
 
 
@@ -238,7 +280,7 @@ def test_a_service_that_is_killed_ends_the_demo_with_an_error_that_names_it(
     assert code == 1
     assert "the service risk-manager did not come to its regular end" in demo.said
     assert result is not None
-    assert [account["name"] for account in result["producers"] if account["holds"]] == list(SERVICE_NAMES)
+    assert [account["name"] for account in result["producers"] if account["holds"]] == list(PRODUCER_NAMES)
     assert demo.segments() == []
 
 

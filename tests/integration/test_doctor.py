@@ -151,6 +151,7 @@ def test_a_small_shared_memory_is_a_problem_with_the_way_out() -> None:
     assert "medium Memory" in done.stdout
 
 
+@pytest.mark.unsanitized(reason="a sanitizer needs more addresses than this limit leaves")
 def test_limits_that_keep_a_reader_from_starting_are_problems(namespace: str) -> None:
     def limited() -> str:
         import resource

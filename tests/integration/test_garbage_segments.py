@@ -140,7 +140,7 @@ def test_positions_that_lie(namespace: str, lie: str, caplog: pytest.LogCaptureF
                 assert snapshot.value("shmtel_producers", state="quarantined") == 1
                 telemetry.counter("c").inc()
         assert len([line for line in caplog.messages if "left aside" in line]) == 1
-        assert "positions cannot be" in caplog.text
+        assert "its positions or figures cannot be" in caplog.text
         path.unlink()
 
 

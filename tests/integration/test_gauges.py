@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -153,3 +154,15 @@ def test_a_time_far_in_the_future_does_not_freeze_a_gauge(namespace: str) -> Non
         gauge.set(2.0)
         reader.poll()
         assert reader.snapshot().value("g") == 2.0
+
+
+@pytest.mark.parametrize("merge", ["last", "sum", "all"])
+def test_a_snapshot_says_when_a_gauge_was_set(namespace: str, merge: str) -> None:
+    with Reader(namespace, ephemeral=True) as reader, Telemetry("p", namespace) as telemetry:
+        gauge = telemetry.gauge("g", merge=merge)
+        before = time.time_ns()
+        gauge.set(1.0)
+        reader.poll()
+        times = reader.snapshot().families["g"].times
+        assert times is not None
+        assert abs(int(times[0]) - before) < 1_000_000_000

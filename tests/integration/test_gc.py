@@ -146,3 +146,22 @@ def test_the_newest_four_recordings_stay_unless_it_is_asked_for_more(namespace: 
     assert there(namespace) == 4
     gc(namespace, "--undrained")
     assert there(namespace) == 0
+
+
+def test_a_recording_of_which_a_reader_has_all_that_is_left_says_so(namespace: str) -> None:
+    def record() -> None:
+        ring = Producer("p", DTYPE, namespace=namespace, capacity=16, policy="overwrite_oldest")
+        assert ring.emit_many(np.zeros(50, DTYPE)) == 50
+        ended.append(ring)
+
+    ended: list[Producer] = []
+    in_child(record)
+    for _ in range(2):  # the second one finds it in the state
+        with Reader(namespace) as reader:
+            assert reader.settle()
+            assert reader.snapshot().producers["p"].overwritten == 34
+    (kept,) = gc(namespace)["files"]
+    assert (kept["removed"], "shmtel dump" in kept["why"]) == (False, True)
+    (gone, state) = gc(namespace, "--undrained", "--states")["files"]
+    assert gone["why"] == "its producer has ended, and all is read"
+    assert state["removed"]

@@ -72,11 +72,11 @@ def test_the_token_opens_the_metrics_and_probes_need_none(token_file: Path) -> N
 
 
 @pytest.mark.parametrize("content", [None, b"", b"two words", b"a\nb", b"\xff"])
-def test_a_token_file_that_holds_no_token_is_refused(tmp_path: Path, content: bytes | None) -> None:
+def test_a_token_file_that_holds_no_token_is_refused(namespace: str, tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "token"
     if content is not None:
         path.write_bytes(content)
-    done = shmtel("reader", "--listen", "127.0.0.1:0", "--token-file", str(path))
+    done = shmtel("reader", "--namespace", namespace, "--listen", "127.0.0.1:0", "--token-file", str(path))
     assert (done.returncode, done.stderr.count("\n"), str(path) in done.stderr) == (2, 1, True)
 
 
@@ -247,8 +247,8 @@ def test_prometheus_scrapes_with_a_token_and_mutual_tls(namespace: str, tmp_path
         (["--tls-cert", "/nowhere", "--tls-key", "/nowhere"], "/nowhere"),
     ],
 )
-def test_tls_options_that_cannot_be_used_are_wrong_use(options: list[str], said: str) -> None:
-    done = shmtel("reader", "--listen", "127.0.0.1:0", *options)
+def test_tls_options_that_cannot_be_used_are_wrong_use(namespace: str, options: list[str], said: str) -> None:
+    done = shmtel("reader", "--namespace", namespace, "--listen", "127.0.0.1:0", *options)
     assert (done.returncode, done.stderr.count("\n"), said in done.stderr) == (2, 1, True)
 
 

@@ -26,6 +26,7 @@ def test_all_that_killed_producers_had_published_is_counted_and_their_segments_g
 
 
 @pytest.mark.slow
+@pytest.mark.unsanitized(reason="a sanitizer makes a hundred instructions of each, and this stops after every one")
 def test_a_kill_after_an_instruction_of_the_loop_is_as_if_it_had_not_been(namespace: str) -> None:
     with witness(namespace) as made:
         assert check_every_instant(made) > 300

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from shmtelemetry import Producer, Reader, Schema, Telemetry, field
 from shmtelemetry.aggregate.series import SERIES_TABLE, SLOTS
+from shmtelemetry.reader import discovery
 from shmtelemetry.segment import create, segment_names
 from tests.processes import wait_until
 from tests.reading import talker
@@ -152,3 +154,16 @@ def test_slots_and_series_of_the_ended_are_used_again(namespace: str) -> None:
         assert set(slots) == {1}
         assert set(series) == {series[0]}
         assert allocated[-1] - allocated[0] <= PAGES_OF_LAG
+
+
+def test_a_look_that_was_held_up_does_not_put_off_the_next_one(namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def held_up(namespace: str) -> Iterator[str]:
+        time.sleep(0.5)  # as when another program has the core, or another thread the GIL
+        return segment_names(namespace)
+
+    monkeypatch.setattr(discovery, "segment_names", held_up)
+    looks = discovery.Discovery(namespace)
+    assert looks.new_names() == []
+    with Telemetry("p", namespace) as telemetry:
+        name = telemetry._producer.segment.name
+        assert wait_until(looks.new_names, "it is found") == [name]

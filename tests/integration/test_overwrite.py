@@ -16,6 +16,7 @@ from shmtelemetry.accounting import Stats, segment_stats
 from shmtelemetry.errors import SegmentError
 from shmtelemetry.producer import Setup
 from shmtelemetry.segment import attach, segment_names
+from tests.chaos import Record
 from tests.processes import child, wait_until
 from tests.reading import read_position, running_reader, talker, the_segment, write_position
 from tests.whole import DTYPE, numbers_of, records
@@ -34,6 +35,13 @@ def field_by_field(ring: Producer, batch: np.ndarray) -> int:
 
 def many_at_once(ring: Producer, batch: np.ndarray) -> int:
     return ring.emit_many(batch)
+
+
+def kills(short: int, long: int) -> pytest.MarkDecorator:
+    """So many by default, and so many by make stress."""
+    return pytest.mark.parametrize(
+        "count", [pytest.param(short, marks=pytest.mark.slow), pytest.param(long, marks=pytest.mark.stress)]
+    )
 
 
 EMITS = pytest.mark.parametrize("emit", [one_by_one, field_by_field, many_at_once])
@@ -121,15 +129,17 @@ def test_a_consumer_that_is_lapped_at_full_speed_counts_exactly_and_tears_nothin
         segment.close()
 
 
-@pytest.mark.slow
+@kills(10, 500)
 @EMITS
-def test_a_producer_that_is_killed_leaves_its_last_records_whole(namespace: str, emit: Emit) -> None:
-    chance = Random(3)
+def test_a_producer_that_is_killed_leaves_its_last_records_whole(
+    namespace: str, emit: Emit, count: int, record_property: Record
+) -> None:
+    chance = Random()
 
     def produce_for_ever() -> None:
         produce(namespace, emit)(lambda: False)
 
-    for _ in range(10):
+    for _ in range(count):
         with child(produce_for_ever) as pid:
             segment = the_segment(namespace)
             wanted = chance.randrange(1, 8 * CAPACITY)
@@ -150,11 +160,12 @@ def test_a_producer_that_is_killed_leaves_its_last_records_whole(namespace: str,
             assert segment.linked
             segment.unlink()
             segment.close()
+    record_property("producers of overwrite_oldest killed with kill -9: the last records whole, accounts exact", count)
 
 
-@pytest.mark.slow
-def test_a_consumer_that_is_killed_leaves_exact_accounts(namespace: str) -> None:
-    chance = Random(4)
+@kills(20, 500)
+def test_a_consumer_that_is_killed_leaves_exact_accounts(namespace: str, count: int, record_property: Record) -> None:
+    chance = Random()
 
     def consume() -> None:
         with Consumer("flight", namespace) as consumer:
@@ -163,7 +174,7 @@ def test_a_consumer_that_is_killed_leaves_exact_accounts(namespace: str) -> None
 
     with talker(produce(namespace, one_by_one)) as producer:
         segment = the_segment(namespace)
-        for _ in range(20):
+        for _ in range(count):
             with child(consume) as pid:
                 goal = read_position(segment) + chance.randrange(1, 3000)
                 wait_until(lambda: read_position(segment) >= goal, "so many are read")  # noqa: B023
@@ -178,6 +189,7 @@ def test_a_consumer_that_is_killed_leaves_exact_accounts(namespace: str) -> None
         assert stats.consumed + stats.overwritten == sent
         assert stats.overwritten > 0
         segment.close()
+    record_property("consumers of overwrite_oldest killed with kill -9: accounts exact", count)
 
 
 # ---- the reader ----
@@ -262,12 +274,14 @@ def test_a_reader_that_is_lapped_at_full_speed_takes_no_torn_record(namespace: s
     assert totals.overwritten > 0
 
 
-@pytest.mark.slow
-def test_every_account_is_exact_when_readers_of_an_overwrite_ring_are_killed(namespace: str) -> None:
-    chance = Random(5)
+@kills(15, 300)
+def test_every_account_is_exact_when_readers_of_an_overwrite_ring_are_killed(
+    namespace: str, count: int, record_property: Record
+) -> None:
+    chance = Random()
     with talker(produce_counted(namespace)) as producer:
         segment = the_segment(namespace)
-        for _ in range(15):
+        for _ in range(count):
             with running_reader(namespace) as reader:
                 goal = read_position(segment) + chance.randrange(1, 30_000)
                 wait_until(lambda: read_position(segment) >= goal, "the reader has come that far")  # noqa: B023
@@ -284,6 +298,7 @@ def test_every_account_is_exact_when_readers_of_an_overwrite_ring_are_killed(nam
     assert totals.overwritten == stats.overwritten > 0
     assert totals.attempted == sent == stats.attempted
     assert (totals.in_ring, totals.aborted, totals.invalid) == (0, 0, 0)
+    record_property("readers of overwrite_oldest killed with kill -9: every account exact", count)
 
 
 # ---- what stays ----

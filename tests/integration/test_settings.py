@@ -130,7 +130,7 @@ def test_several_values_in_a_variable_are_words_that_may_be_quoted(namespace: st
         ("[raeder]\nnamespace = 'x'", "the file has no table raeder: did you mean reader?"),
         (
             "[bench]\njson = true",
-            "the file has no table bench: expected one of reader, ls, tail, dump, doctor, gc, demo",
+            "the file has no table bench: expected one of reader, serve, ls, tail, dump, doctor, gc, ingest.",
         ),
         ("namespace = 'x'", "namespace = 'x' is in no table"),
         ("[reader]\nnamespace = 7", "[reader] namespace: expected a text, got 7"),

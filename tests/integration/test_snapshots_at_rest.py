@@ -56,6 +56,7 @@ def assert_holds(snapshot: Snapshot, seen: int) -> int:
     return producer.consumed
 
 
+@pytest.mark.unsanitized(reason="a sanitizer makes a hundred instructions of each, and this stops after every one")
 def test_a_stopped_readers_accounts_hold_while_its_producer_goes_on(namespace: str) -> None:
     with Producer("p", SCHEMA, namespace, capacity=4096) as ring:
         seen = 0
@@ -65,6 +66,7 @@ def test_a_stopped_readers_accounts_hold_while_its_producer_goes_on(namespace: s
     Reader(namespace, ephemeral=True).close()
 
 
+@pytest.mark.unsanitized(reason="a sanitizer makes a hundred instructions of each, and this stops after every one")
 def test_a_copy_of_a_reader_that_goes_on_meanwhile_is_of_one_moment_or_none(
     namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -186,7 +186,7 @@ def test_a_reader_that_looks_on_has_no_turns_and_a_forked_child_no_reader(namesp
             return str(refused.value)
 
         assert str(os.getpid()) in in_child(look)
-        assert first.turning
+        wait_until(lambda: first.turning, "its loop goes on")
 
 
 def test_without_any_reader_there_is_nothing_to_look_at(namespace: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from shmtelemetry import Consumer, Producer, Telemetry, layout
+from shmtelemetry import Consumer, Producer, Reader, Schema, Telemetry, field, layout
 from shmtelemetry.segment import segment_names
 from tests.processes import drained, run_python, wait_until
 
@@ -71,6 +71,57 @@ def test_a_consumer_that_holds_it_loses_nothing(namespace: str) -> None:
         ring.emit_fields(accepted[-1] + 1)
         assert drained(consumer, len(accepted) + 1)["seq"].tolist() == [*accepted, accepted[-1] + 1]
         assert ring.stats().consumed == len(accepted) + 1
+
+
+def test_a_reader_that_drains_it_lets_the_producer_notice_and_loses_nothing(
+    namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Telemetry("bot", namespace, capacity=16) as tel, Reader(namespace, ephemeral=True) as reader:
+        observe, accepted = tel.histogram("h", buckets=(1.0,)).observe, 0
+        for reopened in (1, 2):
+            accepted += observe(0.5)
+            reader.poll()
+            first = tel._producer.segment
+            remove(namespace)
+
+            def moved(first: object = first) -> bool:
+                nonlocal accepted
+                accepted += observe(0.5)
+                reader.poll()
+                return tel._producer.segment is not first
+
+            wait_until(moved, "the producer is in a new segment")
+            assert tel._producer.segment.linked
+            assert (
+                sum("somebody removed" in message and "process" in message for message in caplog.messages) == reopened
+            )
+        reader.poll()
+        assert reader.snapshot().histogram("h").count == accepted
+        assert reader.snapshot().producers["bot"].holds
+        assert tel.stats().holds
+
+
+def test_a_flight_recorder_goes_on_in_it_and_the_reader_says_so(
+    namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    schema = Schema([("n", "<u8")], {"n": field("counter", name="n")})
+    with (
+        Producer("recorder", schema, namespace, capacity=16, policy="overwrite_oldest") as ring,
+        Reader(namespace, ephemeral=True) as reader,
+    ):
+        ring.emit_fields(1)
+        reader.poll()
+        name = ring.segment.name
+        reader.start()
+        remove(namespace)
+        wait_until(lambda: caplog.messages, "the reader has noticed")
+        for _ in range(100):
+            ring.emit_fields(1)
+            reader.catch_up(10.0)
+        reader.stop()
+        assert reader.snapshot().value("n_total") == 101
+        assert ring.segment.name == name
+        assert caplog.messages == [f"somebody removed {name} under its producer, process {os.getpid()}: restart it"]
 
 
 def test_definitions_and_cells_go_into_the_new_segment(namespace: str) -> None:

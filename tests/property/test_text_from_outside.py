@@ -1,11 +1,13 @@
 """Texts from anywhere, from the instrument through ring, state and reader to who reads what comes out.
 
-The readers are prometheus_client's parsers, the official protobuf runtime and json; a line that begins with anything
-but what its family may begin with would be an injected one.
+The readers are prometheus_client's parsers, the official protobuf runtime, json and csv; a line that begins with
+anything but what its family may begin with would be an injected one.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from collections import Counter
@@ -134,6 +136,41 @@ def test_a_definition_comes_back_from_its_json(help: str, labels: list[str]) -> 
     schema = Schema([("k", "u1"), ("v", "f8")], {"k": field("label", values=values), "v": field("gauge", help=help)})
     assert b"\n" not in schema.to_json()
     assert Schema.from_json(schema.to_json()) == schema
+
+
+def dumped(namespace: str, form: str) -> str:
+    done = CliRunner().invoke(main, ["dump", "p", "--namespace", namespace, "--format", form])
+    assert done.exit_code == 0, done.output
+    return done.stdout_bytes.decode()
+
+
+@given(values=st.lists(texts, min_size=1, max_size=4, unique=True))
+@example(values=EVIL)
+def test_label_values_come_back_from_dumps_of_csv_and_json_lines(namespace: str, values: list[str]) -> None:
+    with Telemetry("p", namespace, capacity=64) as telemetry:
+        counter = telemetry.counter("given_total", labels=("where", "from"))
+        for number, value in enumerate(values, 1):
+            counter.labels(value, value[::-1]).emit(number)
+        table, lines = dumped(namespace, "csv"), dumped(namespace, "jsonl")
+        telemetry._producer.segment.unlink()
+    wanted = [("given_total", {"where": value, "from": value[::-1]}, n) for n, value in enumerate(values, 1)]
+    rows = list(csv.DictReader(io.StringIO(table, newline="")))
+    assert [(row["metric"], json.loads(row["labels"]), float(row["value"])) for row in rows] == wanted
+    found = [json.loads(line) for line in lines.split("\n")[:-1]]
+    assert [(row["metric"], row["labels"], row["value"]) for row in found] == wanted
+
+
+@given(stored=st.lists(st.binary(max_size=24) | texts.map(lambda text: text.encode()[:24]), min_size=1, max_size=4))
+@example(stored=[text.encode()[:24] for text in EVIL])
+def test_bytes_of_records_come_back_from_dumps_of_csv_and_json_lines(namespace: str, stored: list[bytes]) -> None:
+    with Producer("p", [("who", "S24"), ("n", "<u8")], namespace, capacity=64) as ring:
+        assert all(ring.emit_fields(who, number) for number, who in enumerate(stored))
+        table, lines = dumped(namespace, "csv"), dumped(namespace, "jsonl")
+        ring.segment.unlink()
+    wanted = [(who.rstrip(b"\0").decode(errors="backslashreplace"), number) for number, who in enumerate(stored)]
+    assert [(who, int(n)) for who, n in list(csv.reader(io.StringIO(table, newline="")))[1:]] == wanted
+    found = [json.loads(line) for line in lines.split("\n")[:-1]]
+    assert [(row["who"], row["n"]) for row in found] == wanted
 
 
 @given(said=texts.filter(lambda text: len(text) <= 20))

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 PRELUDE = """
 import numpy as np
 from typing import assert_type
-from shmtelemetry import Consumer, Producer, Schema, Telemetry, field, get_include
+from shmtelemetry import Consumer, Producer, Schema, Telemetry, field, get_include, trading
 from shmtelemetry._instruments import Counter, Gauge, Histogram
 from shmtelemetry.telemetry import Family
 from shmtelemetry.accounting import Stats
@@ -67,6 +67,11 @@ assert_type(tel.counter("a").inc(), bool)
 assert_type(tel.counter("a").inc(2), bool)
 assert_type(tel.gauge("c").set(np.float64(1.0)), bool)
 assert_type(get_include(), str)
+assert_type(trading.ACTIVE_BOTS.labels(status="running"), Gauge)
+assert_type(trading.PORTFOLIO_VALUE.set(1.0), bool)
+assert_type(trading.TRADES.stats(), Stats)
+with trading.time_database_query("select", "orders"):
+    trading.record_trade("bot1", "AAPL", "buy", quantity=1, price=150.0, order_id=7)
 """
 BAD = """
 Producer("orders")  # no dtype
@@ -85,6 +90,8 @@ tel.histogram("d").stop("now")
 tel.gauge("e", buckets=(1, 2))
 Consumer("orders").read("all")
 ring.stats().attempted = 5
+trading.PORTFOLIO_VALUE.labels("x")
+trading.BOT_PNL.labels("bot1", "AAPL").inc()
 """
 
 

@@ -14,7 +14,7 @@ from verification import disassembly
 
 @pytest.mark.unsanitized(reason="a sanitizer puts checks between all instructions")
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="reads the instructions of x86-64")
-@pytest.mark.parametrize(("module", "ways"), [("_ring", 4), ("_instruments", 4)])
+@pytest.mark.parametrize(("module", "ways"), disassembly.MODULES.items())
 def test_between_claim_and_publish_nothing_but_the_record_is_moved(module: str, ways: int) -> None:
     need("objdump")
     file = importlib.import_module(f"shmtelemetry.{module}").__file__

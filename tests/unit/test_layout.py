@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shmtelemetry import SAMPLE, get_include, layout, segment
+from shmtelemetry import SAMPLE, get_include, layout, segment_header
 
 STRUCTS = {
     "shmtel_header": layout.HEADER_FIELDS,
@@ -61,7 +61,7 @@ def test_the_header_has_the_offsets_of_the_c_struct(of_c: dict[str, int]) -> Non
 
 
 def test_the_header_dataclass_names_the_fields_in_that_order() -> None:
-    assert tuple(segment.Header.__dataclass_fields__) == layout.HEADER_FIELDS
+    assert tuple(segment_header.Header.__dataclass_fields__) == layout.HEADER_FIELDS
 
 
 @pytest.mark.parametrize("page", ["shmtel_producer_page", "shmtel_reader_page"])

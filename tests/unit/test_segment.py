@@ -241,7 +241,7 @@ def test_many_producers_leave_no_descriptor_and_no_mapping(namespace: str) -> No
     for _ in range(100):
         use()
     descriptors, mappings = held()
-    assert descriptors == before[0]
+    assert descriptors <= before[0]  # what an earlier test left to the collector may go meanwhile
     assert mappings < before[1] + 50  # the allocator's own may come and go
 
 

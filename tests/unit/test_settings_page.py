@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -35,18 +36,28 @@ def row(option: click.Option) -> str:
     return " | ".join(["", *(cell or "-" for cell in cells), ""]).strip()
 
 
-@pytest.mark.parametrize("command", [name for name, command in main.commands.items() if options_of(command)])
+def commands_of(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        yield prefix + name, command
+        if isinstance(command, click.Group):
+            yield from commands_of(command, f"{prefix}{name} ")
+
+
+COMMANDS = dict(commands_of(main))
+
+
+@pytest.mark.parametrize("command", [name for name, command in COMMANDS.items() if options_of(command)])
 def test_every_option_of_a_command_is_in_its_table(command: str) -> None:
     section = re.search(rf"^## shmtel {command}$(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
     assert section, f"docs/settings.md has no section '## shmtel {command}'"
     documented = [line for line in section[1].splitlines() if line.startswith("| `--")]
-    expected = [row(option) for option in options_of(main.commands[command])]
+    expected = [row(option) for option in options_of(COMMANDS[command])]
     assert documented == expected, "docs/settings.md should say:\n" + "\n".join(expected)
 
 
-@pytest.mark.parametrize("command", list(main.commands))
+@pytest.mark.parametrize("command", list(COMMANDS))
 def test_a_command_with_settings_takes_them_from_a_file(command: str) -> None:
-    options = options_of(main.commands[command])
+    options = options_of(COMMANDS[command])
     settings = [option for option in options if option.envvar and option.expose_value]
     assert any(option.opts == ["--config"] for option in options) == bool(settings)
     for option in settings:
@@ -61,5 +72,5 @@ def test_every_variable_that_the_library_reads_is_documented() -> None:
 
 
 def test_the_default_bounds_are_the_readers() -> None:
-    defaults = {option.name: option.default for option in options_of(main.commands["reader"])}
+    defaults = {option.name: option.default for option in options_of(COMMANDS["reader"])}
     assert (defaults["max_series"], defaults["gauge_ttl"]) == (MAX_SERIES, GAUGE_TTL)

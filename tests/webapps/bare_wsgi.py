@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-import sys
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -34,8 +34,9 @@ def late(start_response: Any) -> Iterator[bytes]:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     application = Middleware(hello, expose="/metrics", endpoint=lambda environ: environ["PATH_INFO"])
     with make_server("127.0.0.1", 0, application, handler_class=Quiet) as server:
+        # Not by an exception, which wsgiref takes for the request's while it answers one.
+        signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
         print(server.server_port, flush=True)
         server.serve_forever()

@@ -2,8 +2,8 @@
 // defined here, go to the shadow of the address they are given, and to the memory itself where nobody declared one.
 // So shmtelemetry.h is compiled as it is, and its structures keep their layout.
 //
-// `weakened` is the line of the header whose ordering is taken away in this run: an acquire or a release becomes
-// relaxed, a fence nothing.
+// `weakened` is the line of a header whose ordering is taken away in this run: an acquire or a release becomes relaxed, a
+// fence nothing.
 #pragma once
 #include <relacy/relacy.hpp>
 
@@ -14,19 +14,29 @@
 #define SHMTEL_CUSTOM_ATOMICS
 #define SHMTEL_ATOMIC(type) type
 #define SHMTEL_LOAD_RELAXED(pointer) shadow::load((pointer), rl::mo_relaxed)
-#define SHMTEL_LOAD_ACQUIRE(pointer) shadow::load((pointer), shadow::unless_weakened(__LINE__, rl::mo_acquire))
+#define SHMTEL_LOAD_ACQUIRE(pointer) shadow::load((pointer), shadow::unless_weakened(__FILE__, __LINE__, rl::mo_acquire))
 #define SHMTEL_STORE_RELAXED(pointer, value) shadow::store((pointer), (value), rl::mo_relaxed)
 #define SHMTEL_STORE_RELEASE(pointer, value) \
-    shadow::store((pointer), (value), shadow::unless_weakened(__LINE__, rl::mo_release))
-#define SHMTEL_FENCE_ACQUIRE() shadow::fence(__LINE__, rl::mo_acquire)
-#define SHMTEL_FENCE_RELEASE() shadow::fence(__LINE__, rl::mo_release)
+    shadow::store((pointer), (value), shadow::unless_weakened(__FILE__, __LINE__, rl::mo_release))
+#define SHMTEL_FENCE_ACQUIRE() shadow::fence(__FILE__, __LINE__, rl::mo_acquire)
+#define SHMTEL_FENCE_RELEASE() shadow::fence(__FILE__, __LINE__, rl::mo_release)
 #define SHMTEL_READ(pointer) shadow::read(pointer)
 #define SHMTEL_WRITE(pointer, value) shadow::write((pointer), (value))
 #define SHMTEL_COPY(to, from, size) shadow::copy((to), (from), (size))
 
 namespace shadow {
 
-extern int weakened;
+struct place {
+    const char *header;
+    int line;
+
+    bool is(const char *file, int number) const {
+        const char *name = std::strrchr(file, '/');
+        return line == number && !std::strcmp(name ? name + 1 : file, header);
+    }
+};
+
+extern place weakened;
 
 struct word {
     rl::atomic<uint64_t> atomic; // what the header's atomic macros touch, and contents that a mark guards
@@ -80,12 +90,12 @@ public:
     }
 };
 
-inline rl::memory_order unless_weakened(int line, rl::memory_order order) {
-    return line == weakened ? rl::mo_relaxed : order;
+inline rl::memory_order unless_weakened(const char *file, int line, rl::memory_order order) {
+    return weakened.is(file, line) ? rl::mo_relaxed : order;
 }
 
-inline void fence(int line, rl::memory_order order) {
-    if (line != weakened)
+inline void fence(const char *file, int line, rl::memory_order order) {
+    if (!weakened.is(file, line))
         rl::atomic_thread_fence(order, $);
 }
 

@@ -12,10 +12,10 @@ from libc.string cimport memcpy
 
 from ._state cimport (
     COMMITS, COMPILER_BARRIER, COUNTER, DIRECTORY_STEP, DONE, GAUGE, HISTOGRAM, LOG_OFFSET, LOG_SLOT, NEED_SERIES,
-    NEED_SPACE, PAGE_BUCKETS, SHMTEL_FENCE_RELEASE, SHMTEL_STORE_RELAXED, SHMTEL_STORE_RELEASE, SHMTEL_UNLIKELY,
+    NEED_SPACE, PAGE_BUCKETS, SHMTEL_STORE_RELAXED, SHMTEL_STORE_RELEASE, SHMTEL_UNLIKELY,
     SLOT_ENDED, TOTAL, Batch, Bounds, Column, Core, Fold, Name, Outcome, Series, Slot, Step, Target, allocate,
     apply_step, begin_change, begin_run, bits_of, commit, end_change, end_run, column_check, name_check, next_step,
-    note_maximum, offset_of, seal, stage, stage_fold, stage_total,
+    note_maximum, offset_of, seal, shmtel_mark_begin, shmtel_mark_end, stage, stage_fold, stage_total,
 )
 
 cdef extern from "shmtelemetry.h" nogil:
@@ -39,6 +39,9 @@ cdef enum:
     AHEAD = 16        # records between the stages of the pipeline
     NO_SPACE = 1000  # instead of a count of pairs
     SECOND = 1000000000
+    MAX_WIDTH = 16    # columns of a record, schema.MAX_METRICS
+
+cdef double MOST_TIMES = 9007199254740992  # that one value is observed: 2**53, up to which doubles count
 
 cdef uint64_t[33] octave_bounds    # mantissas of 2**(j / 32), j = 0..31: bucket j + 1 begins above the j-th
 cdef uint8_t[64] octave_guess      # for the six highest bits of a mantissa: the bucket of the least such mantissa
@@ -187,8 +190,11 @@ cdef uint64_t epoch_ns(const Batch *batch, uint64_t ticks) noexcept nogil:
 
 
 cdef inline uint64_t stage_histogram(Core *core, Step *step, uint64_t count, Series *series, const Bounds *bounds,
-                                     double value) noexcept nogil:
-    """Stage one observation; returns how many pairs are staged then, NO_SPACE if the state must grow."""
+                                     double value, uint64_t times) noexcept nogil:
+    """Stage a value that was observed so many times.
+
+    Returns how many pairs are staged then, NO_SPACE if the state must grow.
+    """
     cdef uint64_t *bucket = &series.zeros
     cdef uint64_t *classic
     cdef uint64_t below = 0
@@ -201,9 +207,9 @@ cdef inline uint64_t stage_histogram(Core *core, Step *step, uint64_t count, Ser
     if bucket == NULL:
         return NO_SPACE
     classic = classic_count(core, series, bounds, below, value)
-    stage(core, step, count, bucket, bucket[0] + 1)
-    stage(core, step, count + 1, classic, classic[0] + 1)
-    stage(core, step, count + 2, &series.value, bits_of(series.value + value))
+    stage(core, step, count, bucket, bucket[0] + times)
+    stage(core, step, count + 1, classic, classic[0] + times)
+    stage(core, step, count + 2, &series.value, bits_of(series.value + value * <double>times))
     count += 3
     if value < series.minimum:
         stage(core, step, count, &series.minimum, bits_of(value))
@@ -222,7 +228,7 @@ cdef inline void apply_observation(unsigned char *base, uint64_t serial, Series 
     base, serial: of the state, and of this step; nothing of Core is read or written.
     """
     cdef Step *step = <Step *>(base + LOG_OFFSET + (serial & 1) * LOG_SLOT)
-    cdef uint64_t count = bucket[0] + 1, raised = classic[0] + 1, mark = series.mark
+    cdef uint64_t count = bucket[0] + 1, raised = classic[0] + 1, odd = 0
     cdef uint64_t total = bits_of(series.value + value)
     cdef uint64_t first = <unsigned char *>bucket - base, second = <unsigned char *>classic - base
     cdef uint64_t third = <unsigned char *>&series.value - base
@@ -235,15 +241,13 @@ cdef inline void apply_observation(unsigned char *base, uint64_t serial, Series 
         COMPILER_BARRIER()
         SHMTEL_STORE_RELEASE(&step.serial_and_count, serial << 8 | 3)
         COMPILER_BARRIER()
-        SHMTEL_STORE_RELAXED(&series.mark, mark + 1)
-        SHMTEL_FENCE_RELEASE()
+        odd = shmtel_mark_begin(&series.mark)
     SHMTEL_STORE_RELAXED(bucket, count)
     SHMTEL_STORE_RELAXED(classic, raised)
     SHMTEL_STORE_RELAXED(<uint64_t *>&series.value, total)
     note_maximum(series, value)
     if COMMITS:
-        # SYNC POINT: series.
-        SHMTEL_STORE_RELEASE(&series.mark, mark + 2)
+        shmtel_mark_end(&series.mark, odd)
 
 
 cdef inline bint is_newer(const Series *series, uint64_t time_ns, uint64_t now_ns) noexcept nogil:
@@ -256,7 +260,7 @@ cdef inline uint64_t stage_value(Core *core, Step *step, uint64_t count, Slot *s
                                  uint64_t now_ns) noexcept nogil:
     """Stage one value for a series; returns how many pairs are staged then, NO_SPACE if the state must grow."""
     if kind == HISTOGRAM and not isnan(value):
-        return stage_histogram(core, step, count, series, bounds, value)
+        return stage_histogram(core, step, count, series, bounds, value, 1)
     if kind == COUNTER and 0 <= value <= DBL_MAX:
         return stage_total(core, step, count, series, value)
     if kind == GAUGE:
@@ -398,19 +402,32 @@ cdef bint apply_record(Core *core, Batch *batch, const unsigned char *record, co
     cdef Step *step = next_step(core)
     cdef uint64_t count = 0, at
     cdef double value, amount
+    cdef double[MAX_WIDTH] steps  # of counters and totals, which come before the histograms that they weight
     for at in range(width):
         value = field_value(record + columns[at].offset, columns[at].kind, columns[at].size)
         value = value * columns[at].factor / columns[at].divisor
+        steps[at] = value
         if series[at] == NULL:  # there was no memory for it
+            steps[at] = 0
             stage(core, step, count, &batch.slot.invalid, batch.slot.invalid + 1)
             count += 1
         elif columns[at].role == TOTAL and 0 <= value <= DBL_MAX:
             # A total that fell has begun again from zero.
-            amount = value - folds[at].amount if value >= folds[at].amount else value
+            steps[at] = amount = value - folds[at].amount if value >= folds[at].amount else value
             count = stage_total(core, step, count, series[at], amount)
             stage(core, step, count, &folds[at].steps, column_check(folds[at].key, value))
             stage(core, step, count + 1, &folds[at].amount, bits_of(value))
             count += 2
+        elif columns[at].weight and 0 <= steps[columns[at].weight - 1] < 1:
+            continue  # nothing was observed
+        elif columns[at].weight and 1 <= steps[columns[at].weight - 1] < MOST_TIMES and not isnan(value):
+            count = stage_histogram(core, step, count, series[at], columns[at].bounds, value,
+                                    <uint64_t>steps[columns[at].weight - 1])
+            if count == NO_SPACE:
+                return False
+        elif columns[at].weight:
+            stage(core, step, count, &batch.slot.invalid, batch.slot.invalid + 1)
+            count += 1
         else:
             count = stage_value(core, step, count, batch.slot, series[at], columns[at].bounds, columns[at].role, value,
                                 time_ns, batch.now_ns)
@@ -432,7 +449,7 @@ cdef bint apply_record(Core *core, Batch *batch, const unsigned char *record, co
 cdef bint observe(Core *core, Series *series, const Bounds *bounds, double value) noexcept nogil:
     """One observation that comes from no ring. False if the state must grow."""
     cdef Step *step = next_step(core)
-    cdef uint64_t count = stage_histogram(core, step, 0, series, bounds, value)
+    cdef uint64_t count = stage_histogram(core, step, 0, series, bounds, value, 1)
     if count == NO_SPACE:
         return False
     commit(core, step, count, series)
@@ -504,9 +521,7 @@ cdef void fold_slot(Core *core, Slot *slot, Name *name) noexcept nogil:
     stage(core, step, 10, &name.check, name_check(&after))
     stage(core, step, 11, &slot.status, SLOT_ENDED)
     seal(core, step, 12)
-    SHMTEL_STORE_RELAXED(&name.mark, name.mark + 1)
-    SHMTEL_FENCE_RELEASE()
+    shmtel_mark_begin(&name.mark)
     apply_step(core, step)
-    # SYNC POINT: name. Pairs with View._accounts.
-    SHMTEL_STORE_RELEASE(&name.mark, name.mark + 1)
+    shmtel_mark_end(&name.mark, name.mark)
     seal(core, next_step(core), 0)  # the slot is free for another segment: this step must not be replayed any more

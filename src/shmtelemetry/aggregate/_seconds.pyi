@@ -24,4 +24,10 @@ def summarise(
     maxima: npt.NDArray[np.float64],
     quantiles: npt.NDArray[np.float64],
 ) -> None: ...
+def add_up(
+    stored: npt.NDArray[np.uint8],
+    seconds: list[tuple[int, int, int, int]],
+    series: npt.NDArray[np.uint32],
+    counts: npt.NDArray[np.uint64],
+) -> tuple[float, float, int, int]: ...
 def row_size() -> int: ...

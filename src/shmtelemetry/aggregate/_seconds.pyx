@@ -12,8 +12,8 @@ from libc.string cimport memcpy, memset
 from posix.time cimport nanosleep, timespec
 
 from ._state cimport (
-    GAUGE, HISTOGRAM, PAGE_BUCKETS, SERIES_CHUNK, SERIES_TABLE, SHMTEL_FENCE_ACQUIRE, SHMTEL_LOAD_ACQUIRE, Core, Series,
-    bits_of, once,
+    GAUGE, HISTOGRAM, PAGE_BUCKETS, SERIES_CHUNK, SERIES_TABLE, SHMTEL_LOAD_ACQUIRE, Core, Series, bits_of, once,
+    shmtel_mark_look, shmtel_mark_stood,
 )
 from ._store cimport Store
 
@@ -130,7 +130,7 @@ cdef class Seconds:
             return NO_MEMORY
         for number in range(count):
             series = <Series *>(self.core.base + chunks[number // SERIES_CHUNK]) + number % SERIES_CHUNK
-            if SHMTEL_LOAD_ACQUIRE(&series.mark) != self.marks[number] and series.kind != GAUGE:
+            if shmtel_mark_look(&series.mark) != self.marks[number] and series.kind != GAUGE:
                 if self.take_one(number, series) == NO_MEMORY:
                     return NO_MEMORY
         return STEADY
@@ -160,8 +160,7 @@ cdef class Seconds:
         cdef const Series *copy = &copied.series
         cdef const uint32_t *pages
         cdef uint64_t length, entry, first
-        # SYNC POINT: series. Pairs with end_change.
-        cdef uint64_t mark = SHMTEL_LOAD_ACQUIRE(&live.mark)
+        cdef uint64_t mark = shmtel_mark_look(&live.mark)
         if mark & 1:
             return False
         memcpy(&copied.series, live, sizeof(Series))
@@ -179,8 +178,7 @@ cdef class Seconds:
                     memcpy(self.scratch + copied.octaves * PAGE_BUCKETS,
                            self.core.base + <uint64_t>pages[entry] * 64, PAGE_BUCKETS * 8)
                     copied.octaves += 1
-        SHMTEL_FENCE_ACQUIRE()
-        return SHMTEL_LOAD_ACQUIRE(&live.mark) == mark
+        return shmtel_mark_stood(&live.mark, mark)
 
     cdef void note(self, uint64_t number, Series *series, const Copied *copied) noexcept nogil:
         """A row of what a series gained, if it did."""
@@ -352,6 +350,19 @@ cdef void write_quantiles(const Sum *sum, uint64_t count, const double[::1] want
                 to[at] = min(to[at], sum.maximum)
 
 
+cdef int lay_out(Second *found, const unsigned char[::1] stored, list seconds) except -1:
+    """As summarise has them."""
+    cdef Py_ssize_t at
+    if len(seconds) > MAX_SECONDS:
+        raise ValueError(f"{len(seconds)} seconds: expected at most {MAX_SECONDS}")
+    for at, (rows, counted, keys, row_count) in enumerate(seconds):
+        found[at].rows, found[at].row_count = <const Row *>(&stored[0] + <size_t>rows), row_count
+        found[at].counts = <const uint32_t *>(&stored[0] + <size_t>counted)
+        found[at].keys = <const uint16_t *>(&stored[0] + <size_t>keys)
+        found[at].cursor = 0
+    return 0
+
+
 def summarise(const unsigned char[::1] stored, list seconds, const uint64_t[::1] ends, const uint32_t[::1] series,
               const double[::1] wanted, double[:, ::1] amounts, uint64_t[:, ::1] counts, uint64_t[:, ::1] dropped,
               double[:, ::1] maxima, double[:, :, ::1] quantiles):
@@ -365,13 +376,9 @@ def summarise(const unsigned char[::1] stored, list seconds, const uint64_t[::1]
     cdef Py_ssize_t at, window
     cdef uint64_t second
     cdef Sum sum
-    if len(seconds) > MAX_SECONDS or any(end > len(seconds) for end in ends):
-        raise ValueError(f"windows of {len(seconds)} seconds: expected at most {MAX_SECONDS}, and no window longer")
-    for at, (rows, counted, keys, row_count) in enumerate(seconds):
-        found[at].rows, found[at].row_count = <const Row *>(&stored[0] + <size_t>rows), row_count
-        found[at].counts = <const uint32_t *>(&stored[0] + <size_t>counted)
-        found[at].keys = <const uint16_t *>(&stored[0] + <size_t>keys)
-        found[at].cursor = 0
+    if any(end > len(seconds) for end in ends):
+        raise ValueError(f"windows longer than the {len(seconds)} seconds that there are")
+    lay_out(found, stored, seconds)
     sum.counts = <uint64_t *>calloc(KEYS, 8)
     if sum.counts == NULL:
         raise MemoryError()
@@ -390,6 +397,45 @@ def summarise(const unsigned char[::1] stored, list seconds, const uint64_t[::1]
             if sum.low <= sum.high:
                 memset(sum.counts + sum.low, 0, (sum.high - sum.low + 1) * 8)
     free(sum.counts)
+
+
+cdef void seek(Second *second, uint32_t series) noexcept nogil:
+    """Let the cursor be at the series' row, or at the first of a later one."""
+    cdef uint64_t low = 0, high = second.row_count, middle
+    while low < high:
+        middle = (low + high) // 2
+        if second.rows[middle].series < series:
+            low = middle + 1
+        else:
+            high = middle
+    second.cursor = low
+
+
+def add_up(const unsigned char[::1] stored, list seconds, const uint32_t[::1] series,
+           uint64_t[::1] counts) -> tuple[float, float, int, int]:
+    """Amount and maximum of several series over all of the seconds, and from which key to which they have buckets.
+
+    stored, seconds: as summarise has them. counts: by key; what was counted is added, that without a bucket included.
+    """
+    cdef Second found[MAX_SECONDS]
+    cdef Py_ssize_t at, one, length = len(seconds)
+    cdef uint64_t special, first = 0, end = 0
+    cdef Sum sum
+    if counts.shape[0] != KEYS:
+        raise ValueError(f"{counts.shape[0]} counts: expected {KEYS}")
+    lay_out(found, stored, seconds)
+    sum.amount, sum.maximum, sum.counts, sum.low, sum.high = 0, -INFINITY, &counts[0], KEYS, 0
+    memset(sum.specials, 0, sizeof(sum.specials))
+    with nogil:
+        for at in range(length):
+            for one in range(series.shape[0]):
+                seek(&found[at], series[one])
+                add_second(&sum, &found[at], series[one])
+        for special in range(SPECIALS):
+            counts[ZEROS + special] += sum.specials[special]
+    if sum.low <= sum.high:
+        first, end = sum.low, sum.high + 1
+    return sum.amount, sum.maximum, first, end
 
 
 def row_size() -> int:

@@ -7,7 +7,7 @@ records of a ring are applied, each record is one step, so the serial number of 
 was read.
 
 A kill ends a process between two instructions, and what it has stored stays, so the order that the compiler keeps is
-the order that counts; `mark` and its fences serve those who read the state meanwhile.
+the order that counts; marks, see _marks.h, serve those who read the state meanwhile.
 """
 
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
@@ -17,9 +17,13 @@ cdef extern from "shmtelemetry.h" nogil:
     void SHMTEL_STORE_RELEASE(uint64_t *pointer, uint64_t value)
     void SHMTEL_STORE_RELAXED(uint64_t *pointer, uint64_t value)
     uint64_t SHMTEL_LOAD_ACQUIRE(const uint64_t *pointer)
-    void SHMTEL_FENCE_RELEASE()
-    void SHMTEL_FENCE_ACQUIRE()
     bint SHMTEL_UNLIKELY(bint condition)
+
+cdef extern from "_marks.h" nogil:
+    uint64_t shmtel_mark_begin(uint64_t *mark)
+    void shmtel_mark_end(uint64_t *mark, uint64_t odd)
+    uint64_t shmtel_mark_look(const uint64_t *mark)
+    bint shmtel_mark_stood(const uint64_t *mark, uint64_t before)
 
 cdef extern from *:
     """
@@ -93,6 +97,9 @@ cdef struct Header:
     uint64_t beyond              # label sets beyond the bound, see overflow.py, times 2**32 + 1
     uint64_t check               # of what never changes: magic to created_ns
     uint64_t sealed              # after a clean end: 1 << 32 | CRC-32 of all that is in use, this word as 0; else 0
+    uint64_t events              # that are in the event store
+    uint64_t events_let_go       # that were overwritten before
+    uint64_t events_waiting      # that are in the aggregates, and not in the store yet
 
 cdef struct Series:              # three cache lines; what an observation needs is in the first two
     uint64_t mark                # odd while it is being changed
@@ -200,6 +207,7 @@ cdef struct Column:              # one metric field of a record
     double factor                # one of these is 1, see Schema.metrics
     double divisor
     Bounds *bounds
+    uint32_t weight              # 1 + number of the column whose step is how often a value is observed; 0: once
 
 cdef struct Core:                # what every kernel needs
     unsigned char *base
@@ -327,27 +335,13 @@ cdef inline void seal(Core *core, Step *step, uint64_t count) noexcept nogil:
 
 
 cdef inline void begin_change(Series *series) noexcept nogil:
-    if not COMMITS:
-        return
-    SHMTEL_STORE_RELAXED(&series.mark, series.mark + 1)
-    SHMTEL_FENCE_RELEASE()
+    if COMMITS:
+        shmtel_mark_begin(&series.mark)
 
 
 cdef inline void end_change(Series *series) noexcept nogil:
-    if not COMMITS:
-        return
-    # SYNC POINT: series. Pairs with copy_series: an even mark that did not move means a consistent copy.
-    SHMTEL_STORE_RELEASE(&series.mark, series.mark + 1)
-
-
-cdef inline void begin_figures(Slot *slot) noexcept nogil:
-    SHMTEL_STORE_RELAXED(&slot.mark, slot.mark + 1)
-    SHMTEL_FENCE_RELEASE()
-
-
-cdef inline void end_figures(Slot *slot) noexcept nogil:
-    # SYNC POINT: slot. Pairs with copy_slots.
-    SHMTEL_STORE_RELEASE(&slot.mark, slot.mark + 1)
+    if COMMITS:
+        shmtel_mark_end(&series.mark, series.mark)
 
 
 cdef inline void apply_step(Core *core, const Step *step) noexcept nogil:
@@ -410,6 +404,6 @@ cdef inline void move_position(Core *core, Slot *slot, uint64_t position, uint64
     stage(core, step, 1, &slot.kept_position, ~position)
     stage(core, step, 2, &slot.overwritten, overwritten)
     seal(core, step, 3)
-    begin_figures(slot)  # whoever takes the one for the other counts records twice or not at all
+    shmtel_mark_begin(&slot.mark)  # whoever takes the one for the other counts records twice or not at all
     apply_step(core, step)
-    end_figures(slot)
+    shmtel_mark_end(&slot.mark, slot.mark)

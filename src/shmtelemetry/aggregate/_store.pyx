@@ -9,8 +9,9 @@ from .._clock cimport nanoseconds
 from .._mapping cimport Mapping
 from ._state cimport (
     HEADER_SIZE, LOG_OFFSET, LOG_SLOT, NAMES_CHUNK, NAMES_TABLE, PAGE_BUCKETS, RUN_OFFSET, SERIES_CHUNK, SERIES_TABLE,
-    SHMTEL_FENCE_ACQUIRE, SHMTEL_LOAD_ACQUIRE, SLOTS_CHUNK, SLOTS_TABLE, STEP_PAIRS, Core, Exemplar, Fold, Header, Name,
-    Run, Series, Slot, Step, allocate, apply_step, next_step, once, run_check, seal, step_check,
+    SLOTS_CHUNK, SLOTS_TABLE, STEP_PAIRS, Core, Exemplar, Fold, Header, Name,
+    Run, Series, Slot, Step, allocate, apply_step, next_step, once, run_check, seal,
+    shmtel_mark_look, shmtel_mark_stood, step_check,
 )
 
 cdef enum:
@@ -137,8 +138,7 @@ cdef int copy_series(unsigned char *to, const unsigned char *base, uint64_t size
     cdef const Series *live = <const Series *>(base + at)
     cdef const Series *copy = <const Series *>(to + at)
     cdef uint64_t directory, entry, length
-    # SYNC POINT: series. Pairs with end_change.
-    cdef uint64_t mark = SHMTEL_LOAD_ACQUIRE(&live.mark)
+    cdef uint64_t mark = shmtel_mark_look(&live.mark)
     if mark & 1:
         return 0
     if not copy_block(to, base, size, at, sizeof(Series)):
@@ -154,8 +154,7 @@ cdef int copy_series(unsigned char *to, const unsigned char *base, uint64_t size
         for entry in range(length):
             if not copy_block(to, base, size, <uint64_t>(<uint32_t *>(to + directory))[entry] * 64, PAGE_BUCKETS * 8):
                 return -1
-    SHMTEL_FENCE_ACQUIRE()
-    return SHMTEL_LOAD_ACQUIRE(&live.mark) == mark
+    return shmtel_mark_stood(&live.mark, mark)
 
 
 cdef bint wait_on(uint64_t *began, uint64_t patience_ns) noexcept nogil:
@@ -202,6 +201,22 @@ def copy_state(const unsigned char[::1] state, unsigned char[::1] to, unsigned c
     return -1 if copied < 0 else copied == 0
 
 
+def look_at_marks(const unsigned char[::1] state, const uint64_t[::1] marks, uint64_t[::1] seen):
+    """Note what marks are before a copy. marks: offset of each, which must be within the state."""
+    cdef Py_ssize_t at
+    for at in range(marks.shape[0]):
+        seen[at] = shmtel_mark_look(<const uint64_t *>(&state[0] + marks[at]))
+
+
+def marks_stood(const unsigned char[::1] state, const uint64_t[::1] marks, const uint64_t[::1] seen) -> bool:
+    """Whether what was copied since marks were noted is of one moment."""
+    cdef Py_ssize_t at
+    for at in range(marks.shape[0]):
+        if not shmtel_mark_stood(<const uint64_t *>(&state[0] + marks[at]), seen[at]):
+            return False
+    return True
+
+
 def copy_slots(const unsigned char[::1] state, unsigned char[::1] to, const uint64_t[::1] slots,
                double patience) -> bool:
     """Copy slots, one behind the other, so that what each has of its producer's figures is of one moment.
@@ -216,11 +231,9 @@ def copy_slots(const unsigned char[::1] state, unsigned char[::1] to, const uint
         live = <const Slot *>(&state[0] + slots[at])
         attempt, began = 0, 0
         while True:
-            # SYNC POINT: slot. Pairs with end_figures.
-            mark = SHMTEL_LOAD_ACQUIRE(&live.mark)
+            mark = shmtel_mark_look(&live.mark)
             memcpy(&to[at * sizeof(Slot)], live, sizeof(Slot))
-            SHMTEL_FENCE_ACQUIRE()
-            if mark & 1 == 0 and SHMTEL_LOAD_ACQUIRE(&live.mark) == mark:
+            if shmtel_mark_stood(&live.mark, mark):
                 break
             attempt += 1
             if attempt % ATTEMPTS == 0 and not wait_on(&began, patience_ns):

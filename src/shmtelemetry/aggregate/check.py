@@ -91,12 +91,15 @@ def checked_view(namespace: str, fd: int, size: int) -> View:
     Raises StateError for a state that is damaged.
     """
     view = View(namespace, Mapping(fd, size, private=True))
+    view.mapping.guard()
     try:
         _check_seal(view)
         check_tables(view)
         Store(view.mapping).recover()
         view.learn()
         check_entries(view)
+        if view.mapping.cut:
+            raise ValueError("it was cut short while it was read")
     except (ValueError, TypeError, LookupError, ArithmeticError, StateError) as error:
         raise unusable(namespace, f"is damaged: {error}") from error
     return view

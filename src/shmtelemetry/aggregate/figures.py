@@ -161,6 +161,27 @@ def families(header: np.void, found: Mapping[str, ProducerTotals]) -> Iterator[t
         (),
         {(): int(header["invalid_metrics"])},
     )
+    yield _family(
+        "counter",
+        "shmtel_events_total",
+        "Records of rings with events that are in the event store.",
+        (),
+        {(): int(header["events"])},
+    )
+    yield _family(
+        "counter",
+        "shmtel_events_let_go_total",
+        "Events that were written over before the event store came to them.",
+        (),
+        {(): int(header["events_let_go"])},
+    )
+    yield _family(
+        "gauge",
+        "shmtel_events_waiting",
+        "Events that the event store has not taken yet.",
+        (),
+        {(): int(header["events_waiting"])},
+    )
     yield _family("gauge", "shmtel_build_info", "Always 1.", ("version", "layout"), {(VERSION, str(LAYOUT_VERSION)): 1})
 
 
@@ -180,10 +201,12 @@ def merged_gauge(metric: Metric, labels: Labels, entries: np.ndarray, created: F
     for at, key in enumerate(labels):
         groups[key[:-1] if metric.merge == "all" else key[:-2]].append(at)
     values, times = entries["value"], entries["time_ns"]
-    merged = []
+    merged, newest = [], []
     for parts in groups.values():
         ever_set = [at for at in parts if times[at]] or parts
         merged.append(_merge(metric.merge, values[ever_set], times[ever_set]))
+        newest.append(times[ever_set].max())
     names = (*metric.labels, "producer") if metric.merge == "all" else metric.labels
     began = np.array([created[parts].min() for parts in groups.values()], np.float64)
-    return Family(metric, names, tuple(groups), np.array(merged, np.float64), began)
+    set_last = np.array(newest, np.uint64)
+    return Family(metric, names, tuple(groups), np.array(merged, np.float64), began, times=set_last)

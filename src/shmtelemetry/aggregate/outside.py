@@ -8,7 +8,7 @@ from .._mapping import Mapping
 from ..errors import StateError
 from ..files import open_own
 from ._store import Store
-from .check import check_header, check_tables
+from .check import check_header, check_tables, unusable
 from .seconds import windows_path
 from .series import HEADER, LOG_OFFSET, LOG_SIZE, RESERVE, field_offset
 from .snapshot import Snapshot
@@ -36,12 +36,21 @@ class Published:
         try:
             for _ in range(ATTEMPTS):
                 with contextlib.suppress(GrownError, UnrestError):
-                    return self._current(fd).snapshot(distributions)
+                    return self._look(fd, distributions)
                 with contextlib.suppress(GrownError, UnrestError):
                     return _recovered(self._namespace, fd, self._seconds)
         finally:
             os.close(fd)
         raise StateError(f"the state of namespace {self._namespace} never rests long enough for a copy; try again")
+
+    def _look(self, fd: int, distributions: bool) -> Snapshot:
+        view = self._current(fd)
+        try:
+            return view.snapshot(distributions)
+        finally:
+            if view.mapping.cut:  # only where a guard is installed; elsewhere this process is no more
+                self.close()
+                raise unusable(self._namespace, "was cut short while it was read")
 
     def _current(self, fd: int) -> View:
         """The state behind this descriptor, as large as it is now."""
@@ -49,6 +58,7 @@ class Published:
         if self._view is None or inode != self._inode:
             self.close()
             self._view = View(self._namespace, Mapping(fd, size, RESERVE, False), PATIENCE, self._seconds)
+            self._view.mapping.guard()
             self._inode = inode
         else:
             self._view.mapping.grow(size)
@@ -58,6 +68,19 @@ class Published:
         if self._view is not None:
             self._view.mapping.close()
             self._view = None
+
+
+def last_turn(path: Path) -> tuple[int, int]:
+    """The pid of the last reader, and when it made its last turn, in nanoseconds since the epoch; 0 for none."""
+    try:
+        fd = open_own(path, os.O_RDONLY)
+    except (FileNotFoundError, StateError):
+        return 0, 0
+    try:
+        pid, turn_ns = (os.pread(fd, 8, field_offset(HEADER, field)) for field in ("reader_pid", "turn_ns"))
+        return int.from_bytes(pid, "little"), int.from_bytes(turn_ns, "little")
+    finally:
+        os.close(fd)
 
 
 def _recovered(namespace: str, fd: int, seconds: Path) -> Snapshot:

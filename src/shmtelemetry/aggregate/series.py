@@ -41,7 +41,7 @@ HEADER: Final = _dtype(
     ("allocated", "u8"), ("metrics", "u8"), ("series", "u8"), ("slots", "u8"), ("names", "u8"), ("retired", "u8"),
     ("overflowed", "u8"), ("foreign", "u8"), ("quarantined", "u8"), ("turn_ns", "u8"), ("reader_pid", "u8"),
     ("invalid_metrics", "u8"), ("undeletable", "u8"), ("label_producer", "u8"), ("beyond", "u8"), ("check", "u8"),
-    ("sealed", "u8"),
+    ("sealed", "u8"), ("events", "u8"), ("events_let_go", "u8"), ("events_waiting", "u8"),
 )  # fmt: skip
 SERIES: Final = _dtype(
     ("mark", "u8"), ("value", "f8"), ("minimum", "f8"), ("maximum", "f8"), ("directory", "u8"), ("classic", "u8"),

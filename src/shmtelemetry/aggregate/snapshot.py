@@ -41,7 +41,8 @@ class Family:
     same object as in the snapshot before if no series came or went. values: f8 (n,): total of a counter, value of a
     gauge, sum of a histogram. created: f8 (n,), seconds since the epoch. counts: u8 (n, len(metric.buckets) + 1), how
     many observations fell into each classic bucket alone, the last one up to infinity; None but for histograms.
-    exemplars: of counters and histograms, in order of (series, bucket).
+    exemplars: of counters and histograms, in order of (series, bucket). times: u8 (n,), when each gauge was set, in
+    nanoseconds since the epoch, 0 for never; None but for gauges of producers.
     """
 
     metric: Metric
@@ -51,6 +52,7 @@ class Family:
     created: Floats
     counts: Counts | None = None
     exemplars: tuple[Exemplar, ...] = ()
+    times: Counts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,13 @@ class Snapshot:
             raise ValueError("this snapshot was made without windows")
         window: Window = self._windows.window(seconds, self._find)
         return window
+
+    def seconds(self, length: float) -> list["Window"]:
+        """The completed seconds of `window(length)` as a window each, oldest first. Raises ValueError as that does."""
+        if self._windows is None:
+            raise ValueError("this snapshot was made without windows")
+        seconds: list[Window] = self._windows.each(length, self._find)
+        return seconds
 
     def windows(self) -> Iterator[FamilyWindows]:
         """The windows of 1, 10 and 60 s of each family that has series which gained something meanwhile."""

@@ -13,11 +13,11 @@ from .._mapping import Mapping, link_unnamed
 from ..errors import StateError
 from ..files import open_file, open_own
 from ..layout import BYTE_ORDER
-from ..schema import Metric
+from ..schema import Metric, sample_names
 from . import series as layout
 from ._store import Store
 from .by_producer import by_producer, settle
-from .check import check_header, checked_view
+from .check import check_header, checked_view, unusable
 from .figures import LAG, OWN
 from .lives import Lives
 from .overflow import Beyond, overflow_labels
@@ -40,16 +40,6 @@ logger = logging.getLogger("shmtelemetry")
 GROWTH = 512 * 1024
 MAX_SERIES = 100_000
 GAUGE_TTL = 300.0
-
-
-def sample_names(metric: Metric) -> tuple[str, ...]:
-    """The names that a metric takes in an exposition, of its family and of its samples."""
-    if metric.kind == "histogram":
-        return metric.name, *(f"{metric.name}_{suffix}" for suffix in ("bucket", "count", "sum", "created"))
-    if metric.kind == "counter":
-        family = metric.name.removesuffix("_total")
-        return metric.name, family, f"{family}_created"
-    return (metric.name,)
 
 
 def state_path(directory: str, namespace: str, uid: int) -> Path:
@@ -81,6 +71,7 @@ class State(View):
             size = check_header(fd, namespace)
             checked = checked_view(namespace, fd, size)
             super().__init__(namespace, Mapping(fd, size, RESERVE))
+            self.mapping.guard()
             self._inode = os.fstat(fd).st_ino
         finally:
             os.close(fd)
@@ -126,10 +117,16 @@ class State(View):
     def count(self, field: str) -> None:
         self.put(field, self.get(field) + 1)
 
+    def check_whole(self) -> None:
+        """Raises StateError if somebody cut the file short under us. Only where a guard is installed."""
+        if self.mapping.cut:
+            raise unusable(self.namespace, "was cut short under its reader")
+
     # ---- memory ----
 
     def grow(self) -> None:
         """Make room for more. Raises StateError where /dev/shm has none."""
+        self.check_whole()
         size = self.get("size") + max(GROWTH, self.get("size") // 8 // 4096 * 4096)
         try:
             fd = open_file(self.path, os.O_RDWR)
@@ -319,6 +316,12 @@ class State(View):
         self.write(moved, self.block(offset, have * FOLD.itemsize))
         self.mapping.store(self.place(SLOTS, slot) + field_offset(layout.SLOT, "folds"), folds_word(moved, capacity))
 
+    def copy_folds(self, elder: int, slot: int) -> None:
+        """Let the cumulative columns of a slot that is new go on where those of another one ended."""
+        offset, length = self.folds(elder)
+        self.ensure_folds(slot, length)
+        self.write(self.folds(slot)[0], self.block(offset, length * FOLD.itemsize))
+
     def folds(self, slot: int) -> tuple[int, int]:
         """(offset, length) of a slot's fold array."""
         return folds_at(int(self.entry(SLOTS, slot)["folds"]))
@@ -338,9 +341,10 @@ class State(View):
 
     def close(self) -> None:
         """Leave it to the next reader, who can tell then whether any bit has changed."""
-        with memoryview(self.mapping) as whole, whole[: self.get("allocated")] as used:
-            check = whole_check(used)
-        self.put("sealed", check)
+        if not self.mapping.cut:
+            with memoryview(self.mapping) as whole, whole[: self.get("allocated")] as used:
+                check = whole_check(used)
+            self.put("sealed", check)
         self.mapping.close()
 
     def unlink(self) -> None:

@@ -11,7 +11,7 @@ from ..errors import StateError
 from ..layout import LABEL_LENGTH
 from ..schema import Metric
 from . import figures
-from ._store import copy_slots, copy_state
+from ._store import copy_slots, copy_state, look_at_marks, marks_stood
 from .exemplars import exemplars_of
 from .histogram import distributions as distributions_of
 from .histogram import histogram_value
@@ -119,6 +119,13 @@ class View:
         """The offsets of all entries of a table."""
         return np.array([self.place(table, number) for number in range(self.length(table))], np.uint64)
 
+    def _places_within(self, table: Table) -> npt.NDArray[np.uint64]:
+        """The same, of entries that are mapped."""
+        places = self.places(table)
+        if len(places) and int(places.max()) + table.dtype.itemsize > self.mapping.size:
+            raise GrownError
+        return places
+
     def entry(self, table: Table, number: int) -> np.void:
         """A copy of one entry of a table."""
         stored: np.void = np.frombuffer(self.block(self.place(table, number), table.dtype.itemsize), table.dtype)[0]
@@ -213,10 +220,11 @@ class View:
         """Slots and names of one moment: when a segment ends, its figures move from the one to the other."""
         deadline = time.monotonic() + self._patience
         while True:
-            # SYNC POINT: name. Pairs with fold_slot.
-            names = self.entries(NAMES)
-            slots = self._slots()
-            if not np.any(names["mark"] & 1) and names.tobytes() == self.entries(NAMES).tobytes():
+            marks = self._places_within(NAMES) + np.uint64(field_offset(NAMES.dtype, "mark"))
+            seen = np.empty(len(marks), np.uint64)
+            look_at_marks(memoryview(self.mapping), marks, seen)
+            names, slots = self.entries(NAMES), self._slots()
+            if len(names) == len(marks) and marks_stood(memoryview(self.mapping), marks, seen):
                 return slots, names
             if time.monotonic() >= deadline:
                 raise UnrestError(self.namespace)
@@ -224,9 +232,7 @@ class View:
 
     def _slots(self) -> np.ndarray:
         """Copies of all slots, each with its producer's figures of one moment."""
-        places = self.places(SLOTS)
-        if len(places) and int(places.max()) + SLOTS.dtype.itemsize > self.mapping.size:
-            raise GrownError
+        places = self._places_within(SLOTS)
         copied = np.empty(len(places) * SLOTS.dtype.itemsize, np.uint8)
         if not copy_slots(memoryview(self.mapping), copied, places, self._patience):
             raise UnrestError(self.namespace)
@@ -284,7 +290,8 @@ class View:
         if metric.kind == "histogram":
             counts = rows(copied, mine["classic"], 8 * self.classic_length(number))
         exemplars = exemplars_of(mine["exemplars"], max(1, self.classic_length(number)), copied)
-        return Family(metric, metric.labels, labels, mine["value"].copy(), created, counts, exemplars)
+        times = mine["time_ns"].copy() if metric.kind == "gauge" else None
+        return Family(metric, metric.labels, labels, mine["value"].copy(), created, counts, exemplars, times)
 
 
 def _picked(entries: np.ndarray, numbers: npt.NDArray[np.int64]) -> np.ndarray:

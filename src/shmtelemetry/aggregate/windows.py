@@ -4,14 +4,14 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from . import seconds as layout
-from ._seconds import summarise
-from .seconds import DROPPED, INFINITIES, KEYS, LATE_NS, NEGATIVES, ZEROS, Recent, Second
+from ._seconds import add_up, summarise
+from .seconds import DROPPED, KEYS, LATE_NS, ZEROS, Recent, Second
 from .snapshot import Counts, Family, FamilyWindows, Floats, HistogramValue
 
 LENGTHS: Final = (1, 10, 60)  # seconds of the windows that are exposed
@@ -19,6 +19,7 @@ QUANTILES: Final = (0.5, 0.9, 0.99, 0.999)
 LONGEST: Final = layout.KEPT
 
 Numbers = npt.NDArray[np.uint32]
+Series = npt.NDArray[np.int64]  # their numbers in the state, or indexes in a family
 Find = Callable[[str, Mapping[str, str]], tuple[Family, int]]
 
 
@@ -42,12 +43,22 @@ class Windows:
         found = self.seconds(length)
         return Window(_length(found), self, found, find)
 
-    def number(self, family: Family, at: int) -> tuple[int, int]:
+    def each(self, length: float, find: Find) -> list["Window"]:
+        """As Snapshot.seconds."""
+        return [
+            Window(_length((second,)), self, (second,), find) for second in reversed(self.window(length, find)._found)
+        ]
+
+    def age(self, second: Second) -> float:
+        """As Window.age."""
+        return (self._recent.taken_ns - second.ended_ns) / 1e9
+
+    def number(self, family: Family, at: Series) -> tuple[int, Series]:
         """(metric, series) in the state. Raises KeyError for a gauge and for the reader's own counters."""
         metric = self._metrics.get(family.metric.name)
         if metric is None or family.metric.kind == "gauge":
             raise KeyError(f"{family.metric.name}: windows are of counters and histograms that producers emit")
-        return metric, int(self._numbers[metric][at])
+        return metric, self._numbers[metric][at]
 
     def seconds(self, length: float) -> tuple[Second, ...]:
         """The newest that make up `length`; each is a little longer than a second, since the keeper may come late."""
@@ -69,6 +80,29 @@ class Windows:
                 totals[metric] = before[0] + taken, before[1] + lost
         return {metric: taken / (taken + lost) for metric, (taken, lost) in totals.items() if taken + lost}
 
+    def sum(self, seconds: Sequence[Second], numbers: Series) -> "Sum":
+        """Of several series together."""
+        counts = np.zeros(KEYS, np.uint64)
+        where = self._stored, self._places(seconds)
+        amount, maximum, first, end = add_up(*where, numbers.astype(np.uint32), counts)
+        running = float(np.max(self.running[numbers], initial=-np.inf))
+        return Sum(
+            amount, max(maximum, running), first, counts[first:end], tuple(map(int, counts[ZEROS : DROPPED + 1]))
+        )
+
+    @property
+    def _stored(self) -> npt.NDArray[np.uint8]:
+        return self._recent.stored if len(self._recent.stored) else np.zeros(1, np.uint8)
+
+    @staticmethod
+    def _places(seconds: Sequence[Second]) -> list[tuple[int, int, int, int]]:
+        """Of each its rows, counts and keys in the bytes that were read, and how many rows."""
+        places = []
+        for second in seconds:
+            counted = second.offset + second.rows.nbytes + second.losses.nbytes
+            places.append((second.offset, counted, counted + second.counts.nbytes, len(second.rows)))
+        return places
+
     # ---- all series at once ----
 
     @cached_property
@@ -87,14 +121,9 @@ class Windows:
         amounts, maxima = np.empty(shape), np.empty(shape)
         counts, dropped = np.empty(shape, np.uint64), np.empty(shape, np.uint64)
         quantiles = np.empty((*shape, len(QUANTILES)))
-        found = self.seconds(LONGEST)
-        places = []
-        for second in found:
-            counted = second.offset + second.rows.nbytes + second.losses.nbytes
-            places.append((second.offset, counted, counted + second.counts.nbytes, len(second.rows)))
         ends = np.array([len(self.seconds(length)) for length in LENGTHS], np.uint64)
-        stored = self._recent.stored if len(self._recent.stored) else np.zeros(1, np.uint8)
-        summarise(stored, places, ends, self._active, np.array(QUANTILES), amounts, counts, dropped, maxima, quantiles)
+        where = self._stored, self._places(self.seconds(LONGEST))
+        summarise(*where, ends, self._active, np.array(QUANTILES), amounts, counts, dropped, maxima, quantiles)
         return amounts, counts, dropped, np.maximum(maxima, self.running[self._active][:, None]), quantiles
 
     def families(self, families: Mapping[str, Family]) -> Iterator[FamilyWindows]:
@@ -135,6 +164,21 @@ class Windows:
         )
 
 
+class Sum(NamedTuple):
+    """Of some series over some seconds. maximum: that of the second that runs included, -infinity for none. first: key
+    of the first of the counts of buckets. specials: how many zeros, negatives, infinities and dropped."""
+
+    amount: float
+    maximum: float
+    first: int
+    counts: Counts
+    specials: tuple[int, ...]
+
+    @property
+    def observed(self) -> int:
+        return int(self.counts.sum()) + sum(self.specials[:-1])
+
+
 def _length(seconds: Sequence[Second]) -> float:
     return sum(second.ended_ns - second.began_ns for second in seconds) / 1e9
 
@@ -152,6 +196,11 @@ class Window:
     _found: tuple[Second, ...]
     _find: Find
 
+    @property
+    def age(self) -> float:
+        """For how many seconds its last second had been over when the snapshot was taken; NaN without seconds."""
+        return self._windows.age(self._found[0]) if self._found else math.nan
+
     def rate(self, name: str, **labels: str) -> float:
         """What a counter gained, or how many observations a histogram got, a second. NaN without seconds."""
         kind, _, number = self._series(name, labels)
@@ -159,7 +208,13 @@ class Window:
             return math.nan
         if kind == "histogram":
             return self._histogram(number).count / self.seconds
-        return sum(amount for amount, *_ in self._gains(number)) / self.seconds
+        return self._windows.sum(self._found, number).amount / self.seconds
+
+    def merged(self, family: Family, series: Series) -> HistogramValue:
+        """The distribution of several series of a histogram together. series: their indexes in family.labels."""
+        if family.counts is None:
+            raise KeyError(f"{family.metric.name} is a {family.metric.kind}: it has no distribution")
+        return self._histogram(self._windows.number(family, series)[1])
 
     def histogram(self, name: str, **labels: str) -> HistogramValue:
         """The distribution of the window's observations; without classic buckets, and `min` is not known.
@@ -187,48 +242,27 @@ class Window:
         share = self._windows.shares(self._found).get(metric, 1.0)
         if kind != "histogram":
             return share
-        _, _, counts = self._totals(number)
-        observed = int(counts[:DROPPED].sum())
-        attempted = observed + int(counts[DROPPED])
+        gained = self._windows.sum(self._found, number)
+        observed, attempted = gained.observed, gained.observed + gained.specials[-1]
         return observed / attempted * share if attempted else share
 
-    def _series(self, name: str, labels: Mapping[str, str]) -> tuple[str, int, int]:
+    def _series(self, name: str, labels: Mapping[str, str]) -> tuple[str, int, Series]:
         """(kind, number of the metric, number of the series)."""
         family, at = self._find(name, labels)
-        return family.metric.kind, *self._windows.number(family, at)
+        return family.metric.kind, *self._windows.number(family, np.array([at]))
 
-    def _gains(self, number: int) -> Iterator[tuple[float, float, npt.NDArray[np.uint16], Numbers]]:
-        """(amount, maximum, keys, counts) of each second in which the series gained something."""
-        for second in self._found:
-            at = int(np.searchsorted(second.rows["series"], number))
-            if at < len(second.rows) and second.rows["series"][at] == number:
-                row = second.rows[at]
-                buckets = slice(int(second.rows["end"][at - 1]) if at else 0, int(row["end"]))
-                yield float(row["amount"]), float(row["maximum"]), second.keys[buckets], second.counts[buckets]
-
-    def _totals(self, number: int) -> tuple[float, float, Counts]:
-        """Sum, maximum, and counts by key."""
-        total, maximum, counts = 0.0, float(self._windows.running[number]), np.zeros(KEYS, np.uint64)
-        for amount, largest, keys, gained in self._gains(number):
-            total, maximum = total + amount, max(maximum, largest)
-            np.add.at(counts, keys, gained)
-        return total, maximum, counts
-
-    def _histogram(self, number: int) -> HistogramValue:
-        total, maximum, counts = self._totals(number)
-        plain = counts[:ZEROS]
-        used = np.flatnonzero(plain)
-        first, last = (int(used[0]), int(used[-1])) if len(used) else (0, -1)
-        zeros, negatives, infinities = (int(counts[key]) for key in (ZEROS, NEGATIVES, INFINITIES))
+    def _histogram(self, numbers: Series) -> HistogramValue:
+        gained = self._windows.sum(self._found, numbers)
+        zeros, negatives, infinities, _ = gained.specials
         return HistogramValue(
-            count=int(plain.sum()) + zeros + negatives + infinities,
-            sum=total,
+            count=gained.observed,
+            sum=gained.amount,
             min=math.nan,
-            max=maximum if maximum > -math.inf else math.nan,
+            max=gained.maximum if gained.maximum > -math.inf else math.nan,
             zeros=zeros,
             negatives=negatives,
             infinities=infinities,
-            first=first - 1023 * 32 + 1,
-            exponential=plain[first : last + 1].copy(),
+            first=gained.first - 1023 * 32 + 1,
+            exponential=gained.counts,
             buckets=(),
         )

@@ -6,8 +6,9 @@ from typing import Any, NoReturn
 
 import click
 
+from .._mapping import install_guard
 from ..errors import ShmtelError
-from . import bench_command, demo, doctor, dump, gc, ls, probe, reader, tail
+from . import bench_command, demo, doctor, dump, gc, generate, ingest, ls, probe, reader, serve, tail
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
@@ -56,10 +57,12 @@ def main() -> None:
     Example:
       shmtel demo
       shmtel reader --namespace bot-a --listen 127.0.0.1:8000
+      shmtel serve --namespace bot-a
       shmtel ls --namespace bot-a
       shmtel tail orders --namespace bot-a
     """
+    install_guard()  # this process is ours: whatever it looks at, nobody ends it by cutting that short
 
 
-for module in (reader, ls, tail, dump, doctor, gc, probe, demo, bench_command):
+for module in (reader, serve, ls, tail, dump, doctor, gc, probe, ingest, generate, demo, bench_command):
     main.add_command(module.command)

@@ -24,7 +24,7 @@ from . import options, settings
 @options.as_json
 @settings.file
 def command(seconds: float | None, listen: str, rate: int, as_json: bool) -> int:
-    """A trading system of real processes, its reader and its metrics, in one command.
+    """A trading system of real processes, its reader and the web page, in one command.
 
     Prints a line a second, and in the end what became of every record. Ends after --seconds, or on Ctrl-C.
     Exits 0 if all records are accounted for.
@@ -34,7 +34,7 @@ def command(seconds: float | None, listen: str, rate: int, as_json: bool) -> int
       shmtel demo --seconds 10 --listen 127.0.0.1:0
 
     With --json the last line is an object with the keys producers (a list, with the account of each),
-    records_per_second and metrics_url; all else goes to stderr.
+    records_per_second, page_url (null without shmtelemetry[service]) and metrics_url; all else goes to stderr.
     """
     from ..demo.run import run_demo
     from ..listen import parse_listen

@@ -111,7 +111,9 @@ def _segment(name: str, namespace: str, undrained: bool, dry_run: bool) -> Row:
                 lost = f"{stats.in_ring:,} records are not read, or losses are not counted yet"
                 return _row(name, namespace, "segment", size, f"{lost}: start a reader, or say --undrained")
             if is_kept(segment) and not undrained:
-                return _row(name, namespace, "segment", size, "a flight recorder's last records: see shmtel dump")
+                heir = segment.header.flags & layout.FLAG_HEIR
+                why = "where its producer goes on" if heir else "a flight recorder's last records: see shmtel dump"
+                return _row(name, namespace, "segment", size, why)
             if not dry_run:
                 os.unlink(path)
         finally:

@@ -10,7 +10,7 @@ from .. import layout
 from ..accounting import has_consumer, has_reader, nobody_needs, segment_stats
 from ..aggregate.aside import kept_names
 from ..aggregate.by_producer import by_producer
-from ..aggregate.series import HEADER, field_offset
+from ..aggregate.outside import last_turn
 from ..aggregate.snapshot import Snapshot
 from ..aggregate.state import state_path
 from ..errors import SegmentError, StateError
@@ -53,7 +53,7 @@ class Namespace:
         if not self.read:
             rings = sum(1 for _ in segment_names(self.name))
             if rings:
-                return self._finding("problem", "reader", f"nobody reads these {rings} rings, which fill up", start)
+                return self._finding("problem", "reader", f"nobody reads these {rings} rings", start)
             return self._finding("note", "reader", "nobody reads this namespace", f"if it is still used, {start}")
         pid = _shown_pid(self.name)
         age = self._age()
@@ -65,10 +65,8 @@ class Namespace:
 
     def _age(self) -> float | None:
         """Seconds since the reader's last turn; None if it has made none."""
-        with suppress(OSError), open(state_path(DIRECTORY, self.name, os.geteuid()), "rb") as file:
-            turn_ns = int.from_bytes(os.pread(file.fileno(), 8, field_offset(HEADER, "turn_ns")), "little")
-            return max(0.0, time.time() - turn_ns / 1e9) if turn_ns else None
-        return None
+        _, turn_ns = last_turn(state_path(DIRECTORY, self.name, os.geteuid()))
+        return max(0.0, time.time() - turn_ns / 1e9) if turn_ns else None
 
     def _state(self) -> Iterator[Finding]:
         if not os.path.lexists(state_path(DIRECTORY, self.name, os.geteuid())):

@@ -42,14 +42,12 @@ def command(namespace: str | None, allow_uid: tuple[int, ...], as_json: bool) ->
       shmtel ls --namespace bot-a
       shmtel ls --json | jq '.[] | select(.reader == null).producer'
     """
-    from .._mapping import install_guard
     from ..aggregate.aside import kept_names
     from ..segment import DIRECTORY, check_name, segment_names
 
     if namespace is not None:
         with options.wrong_use():
             check_name("namespace", namespace)
-    install_guard()
     names = segment_names(namespace)
     kept = kept_names(DIRECTORY, namespace)
     found = [*(describe(name, allow_uid) for name in names), *(_kept(*one) for one in kept)]

@@ -62,10 +62,10 @@ def shared_memory() -> Iterator[Finding]:
         yield Finding("ok", "permissions", f"{DIRECTORY} has mode {mode:o}")
 
 
-def container() -> Finding:
-    """Whose namespaces this process is in."""
+def container(root: str = "/") -> Finding:
+    """Whose namespaces this process is in. root: of the file system that shows whether it is a container's."""
     inodes = ", ".join(f"{kind} {os.stat(f'/proc/self/ns/{kind}').st_ino}" for kind in ("pid", "ipc", "mnt"))
-    kind = _container_kind()
+    kind = _container_kind(root)
     if not kind:
         return Finding("ok", "namespaces", f"no container is seen; {inodes}")
     advice = (
@@ -76,13 +76,13 @@ def container() -> Finding:
     return Finding("note", "namespaces", f"this is a container ({kind}); {inodes}", advice)
 
 
-def _container_kind() -> str:
+def _container_kind(root: str) -> str:
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         return "kubernetes"
-    for path, kind in (("/.dockerenv", "docker"), ("/run/.containerenv", "podman")):
-        if os.path.exists(path):
+    for path, kind in ((".dockerenv", "docker"), ("run/.containerenv", "podman")):
+        if os.path.exists(os.path.join(root, path)):
             return kind
-    found = re.search(r"kubepods|docker|containerd|libpod|lxc", _text("/proc/self/cgroup"))
+    found = re.search(r"kubepods|docker|containerd|libpod|lxc", _text(os.path.join(root, "proc/self/cgroup")))
     return found[0] if found else ""
 
 

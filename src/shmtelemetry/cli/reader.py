@@ -3,13 +3,13 @@
 import logging
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from . import options, settings
+from ..heaps import share_heap
+from ..signals import caught_signals
+from . import options, reading, settings
 
 if TYPE_CHECKING:
     from ..exporters.shown import Shown
@@ -24,87 +24,15 @@ RELOADED: Final = ("max_series", "gauge_ttl", "include", "exclude", "const_label
 @click.command("reader")
 @options.namespace
 @options.listen
-@options.setting(
-    "--interval",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    metavar="SECONDS",
-    help="Longest sleep between polls; by default 1 ms with traffic and 4 ms without.",
-)
+@reading.interval
 @click.option("--once", is_flag=True, help="Drain, print the text exposition, and exit.")
-@options.setting("--ephemeral", is_flag=True, help="Forget all totals at the end.")
-@click.option(
-    "--reset-state",
-    is_flag=True,
-    help="Start from zero; the state that there is, good or bad, is kept aside, and ls shows it.",
-)
-@options.setting(
-    "--insecure", is_flag=True, help="Let --listen be an address that others can reach, without any protection."
-)
-@options.setting(
-    "--token-file",
-    metavar="FILE",
-    help="Give /metrics only to who sends the token in this file, as Authorization: Bearer; health probes need none.",
-)
-@options.setting(
-    "--allowed-host",
-    multiple=True,
-    metavar="NAME",
-    help="Answer only to this name in the Host header, on loopback to those of this machine as well; repeatable.",
-)
-@options.setting("--tls-cert", metavar="FILE", help="Serve https with this certificate, PEM, with its chain.")
-@options.setting("--tls-key", metavar="FILE", help="Key of --tls-cert, PEM, without a password.")
-@options.setting(
-    "--tls-client-ca",
-    metavar="FILE",
-    help="Let only clients in whose certificate one of these authorities signed, PEM.",
-)
-@options.setting(
-    "--max-series",
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=100_000,
-    help="Series of the namespace; label sets beyond are counted together in one series a metric, labelled overflow.",
-)
-@options.setting(
-    "--gauge-ttl",
-    type=click.FloatRange(min=0),
-    metavar="SECONDS",
-    default=300.0,
-    help="After which a gauge expires that no living producer has; inf for never.",
-)
-@options.setting(
-    "--include",
-    multiple=True,
-    metavar="GLOB",
-    help="Show only metrics whose name matches, such as 'orders_*', the reader's own shmtel_* among them; repeatable.",
-)
-@options.setting(
-    "--exclude",
-    multiple=True,
-    metavar="GLOB",
-    help="Show no metric whose name matches; repeatable.",
-)
-@options.setting(
-    "--const-label",
-    type=options.Pair(),
-    multiple=True,
-    help="Label for every series that is shown; a metric with a label of that name keeps its own; repeatable.",
-)
-@options.setting(
-    "--label-producer",
-    is_flag=True,
-    help="Keep the series of each producer apart by the label producer, instead of adding them up.",
-)
+@reading.state
+@reading.protection
+@reading.shown
 @options.setting(
     "--no-windows", is_flag=True, help="Keep and show no rates, quantiles and maxima of the last 1, 10 and 60 s."
 )
-@options.setting(
-    "--log-level",
-    "LOG_LEVEL",
-    type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
-    default="warning",
-    help="What is said on stderr.",
-)
+@reading.log_level("warning")
 @options.allow_uid
 @settings.file
 @click.pass_context
@@ -178,6 +106,7 @@ def _print_once(shown: "Shown", settings: dict[str, Any]) -> None:
 def _serve(ctx: click.Context, listen: str, protection: "Protection", shown: "Shown", reader: dict[str, Any]) -> None:
     from ..sidecar import Sidecar
 
+    share_heap()
     with caught_signals() as signals:
         with options.wrong_use():
             sidecar = Sidecar(listen=listen, protection=protection, shown=shown, **reader)
@@ -206,24 +135,3 @@ def _reload(ctx: click.Context, sidecar: "Sidecar") -> None:
     for name in anew:
         if name not in RELOADED and anew[name] != ctx.params[name]:
             logger.warning("%s changes with the reader's next start only", name.replace("_", "-"))
-
-
-@contextmanager
-def caught_signals() -> Iterator[int]:
-    """A file descriptor with the numbers of SIGTERM, SIGINT and SIGHUP as bytes; they do nothing else meanwhile.
-
-    The kernel may give a signal to any thread, such as one of numpy's: only a descriptor wakes the main one.
-    """
-    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    os.set_blocking(reading, True)
-    caught = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
-    before = {number: signal.signal(number, lambda *_: None) for number in caught}
-    wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    try:
-        yield reading
-    finally:
-        signal.set_wakeup_fd(wakeup)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        os.close(reading)
-        os.close(writing)

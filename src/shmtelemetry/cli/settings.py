@@ -4,7 +4,8 @@ What the command line says comes first, then SHMTEL_*, then the file.
 """
 
 import difflib
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import click
@@ -13,7 +14,7 @@ from click.core import ParameterSource
 from .. import config
 from .options import wrong_use
 
-_CHOSEN: Final = f"{__name__}.file"  # key of a context's `meta`: the file that --config names
+CHOSEN: Final = f"{__name__}.file"  # key of a context's `meta`: the file that --config names
 
 
 def settings_of(command: click.Command) -> dict[str, click.Option]:
@@ -23,7 +24,7 @@ def settings_of(command: click.Command) -> dict[str, click.Option]:
 
 
 def _take_file(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
-    ctx.meta[_CHOSEN] = path
+    ctx.meta[CHOSEN] = path
     ctx.default_map = _defaults(ctx)
 
 
@@ -35,9 +36,22 @@ file = click.option(
 )  # fmt: skip
 
 
+def file_beside(**attributes: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option --config of a command where it is another file: its settings are in the usual place.
+
+    attributes: as click.option has them.
+    """
+
+    def take(ctx: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
+        _take_file(ctx, parameter, os.environ.get("SHMTEL_CONFIG") or None)
+        return path
+
+    return click.option("--config", is_eager=True, callback=take, **attributes)
+
+
 def anew(ctx: click.Context) -> dict[str, Any]:
     """A command's parameters with the file as it is now. Raises click.UsageError for one that cannot be used."""
-    chosen = ctx.meta[_CHOSEN]
+    chosen = ctx.meta[CHOSEN]
     fresh = ctx.command.make_context(ctx.info_name, ["--config", chosen] if chosen else [], ctx.parent)
     said = [name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     return fresh.params | {name: ctx.params[name] for name in said}
@@ -45,13 +59,14 @@ def anew(ctx: click.Context) -> dict[str, Any]:
 
 def _defaults(ctx: click.Context) -> dict[str, Any]:
     """What the file says of the command, by the names of its parameters."""
-    path = ctx.meta[_CHOSEN] or config.find_file()
+    path = ctx.meta[CHOSEN] or config.find_file()
     if path is None:
         return {}
     with wrong_use():
-        tables = config.read_file(path)
-        _check_names(path, "the file", "table", tables, _tables(ctx))
-        command = ctx.info_name or ""
+        commands = _commands(ctx.find_root())
+        tables = dict(_tables(config.read_file(path), commands))
+        _check_names(path, "the file", "table", tables, [name for name in commands if settings_of(commands[name])])
+        command = _name(ctx)
         known, table = settings_of(ctx.command), tables.get(command, {})
         _check_names(path, f"[{command}]", "setting", table, known)
         for key, value in table.items():
@@ -59,10 +74,34 @@ def _defaults(ctx: click.Context) -> dict[str, Any]:
     return {known[key].name or key: value for key, value in table.items()}
 
 
-def _tables(ctx: click.Context) -> list[str]:
-    """The names of the commands that have settings."""
-    commands = getattr(ctx.find_root().command, "commands", {ctx.info_name: ctx.command})
-    return [name for name, command in commands.items() if settings_of(command)]
+def _name(ctx: click.Context) -> str:
+    """A command's name in the file, without the root's: that of csv in the group ingest is ingest.csv."""
+    above = _name(ctx.parent) if ctx.parent is not None else ""
+    own = ctx.info_name if ctx.parent is not None or not isinstance(ctx.command, click.Group) else ""
+    return ".".join(filter(None, (above, own)))
+
+
+def _commands(root: click.Context) -> dict[str, click.Command]:
+    """All commands by their names in the file; groups, which have no settings, included."""
+    if not isinstance(root.command, click.Group):
+        return {_name(root): root.command}
+    return dict(_below("", root.command))
+
+
+def _below(prefix: str, group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        yield prefix + name, command
+        if isinstance(command, click.Group):
+            yield from _below(f"{prefix}{name}.", command)
+
+
+def _tables(tables: Mapping[str, Any], commands: Mapping[str, click.Command]) -> Iterator[tuple[str, Any]]:
+    """Those of groups are made of tables."""
+    for name, table in tables.items():
+        if isinstance(commands.get(name), click.Group) and isinstance(table, dict):
+            yield from _tables({f"{name}.{key}": inner for key, inner in table.items()}, commands)
+        else:
+            yield name, table
 
 
 def _check_names(path: str, where: str, what: str, names: Iterable[str], known: Iterable[str]) -> None:

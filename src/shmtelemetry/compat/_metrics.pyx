@@ -6,6 +6,7 @@ What they cannot do in that one step (other types, NaN, exemplars, no labels yet
 method of prometheus_client, which checks and raises as ever and ends in a Value.
 """
 
+cimport cython
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.long cimport PyLong_CheckExact
 from cpython.object cimport PyObject, PyTypeObject
@@ -19,13 +20,15 @@ from .._entry cimport (
 )
 from .._exemplars cimport Labels
 from .._instruments cimport Counter, Gauge, Handle, Histogram
-from .._ring cimport shmtel_producer, shmtel_push_sample, shmtel_ticks
+from .._header cimport shmtel_producer, shmtel_push_sample, shmtel_ticks
+from .._threads cimport shmtel_here, shmtel_nowhere
+
+from ..liveness import fork_lock
 
 cdef extern from "Python.h":
     object PyDescr_NewMethod(PyTypeObject *owner, PyMethodDef *method)
     double PyLong_AsDouble(object value) except? -1.0
 
-cdef shmtel_producer nowhere  # all zero, which is a full ring
 cdef uint64_t generation = 1  # of this process among its forked ancestors
 
 
@@ -65,7 +68,7 @@ cdef class Value:
     values: prometheus_client.values.Values. labels: their values.
     """
 
-    cdef shmtel_producer *ring      # nowhere: every step takes the long way
+    cdef shmtel_producer *ring      # as a handle's; nowhere: every step takes the long way
     cdef uint32_t series
     cdef Handle handle
     cdef readonly object values
@@ -73,13 +76,13 @@ cdef class Value:
     cdef readonly bint released
 
     def __init__(self, values, tuple labels):
-        self.ring = &nowhere
+        self.ring = &shmtel_nowhere.ring
         self.values, self.labels = values, labels
 
     cdef int bind(self, Handle handle) except -1:
         self.handle = handle
         if handle is None:
-            self.ring = &nowhere
+            self.ring = &shmtel_nowhere.ring
         else:
             self.ring, self.series = handle.ring, handle.series
         return 0
@@ -98,7 +101,7 @@ cdef class Value:
         """Whether there is somewhere to write to; the first emit of a forked child begins there."""
         if self.handle is None:
             return False
-        if self.ring.records == NULL:
+        if shmtel_here(self.ring).records == NULL:
             self.values.emitting()
         return True
 
@@ -127,12 +130,14 @@ cdef class CounterValue(Value):
     cdef inline bint add(self, double amount) except -1:
         """False for what takes the long way."""
         cdef uint64_t now
+        cdef shmtel_producer *ring
         if not 0 <= amount <= DBL_MAX:
             return False
-        now = shmtel_ticks(self.ring.clock)
-        if shmtel_push_sample(self.ring, self.series, now, amount):
+        ring = shmtel_here(self.ring)
+        now = shmtel_ticks(ring.clock)
+        if shmtel_push_sample(ring, self.series, now, amount):
             return True
-        if self.ring.records == NULL:
+        if ring.records == NULL:
             return False
         (<Counter>self.handle).full(now, amount)
         return True
@@ -163,12 +168,14 @@ cdef class HistogramValue(Value):
     cdef inline bint observed(self, double value) except -1:
         """False for what takes the long way."""
         cdef uint64_t now
+        cdef shmtel_producer *ring
         if isnan(value):
             return False
-        now = shmtel_ticks(self.ring.clock)
-        if shmtel_push_sample(self.ring, self.series, now, value):
+        ring = shmtel_here(self.ring)
+        now = shmtel_ticks(ring.clock)
+        if shmtel_push_sample(ring, self.series, now, value):
             return True
-        if self.ring.records == NULL:
+        if ring.records == NULL:
             return False
         (<Histogram>self.handle).full(now, value)
         return True
@@ -196,13 +203,18 @@ cdef class GaugeValue(Value):
 
     cdef inline bint put(self, double number) except -1:
         """False, and nothing done, for what takes the long way."""
-        cdef uint64_t now = shmtel_ticks(self.ring.clock)
-        if not shmtel_push_sample(self.ring, self.series, now, number):
-            if self.ring.records == NULL:
+        cdef shmtel_producer *ring = shmtel_here(self.ring)
+        cdef uint64_t now = shmtel_ticks(ring.clock)
+        if not shmtel_push_sample(ring, self.series, now, number):
+            if ring.records == NULL:
                 return False
             (<Gauge>self.handle).full(now, number)
         self.number = number
         return True
+
+    cdef bint step(self, double amount) except -1:
+        with cython.critical_section(self):  # threads that run at once step one after the other
+            return self.put(self.number + amount)
 
     cdef int emit(self, double number) except -1:
         self.number = number
@@ -212,15 +224,19 @@ cdef class GaugeValue(Value):
 
     cdef int begin(self, bint adding) except -1:
         """The first step in this process."""
-        if self.born != generation and not self.released:
-            self.number = 0.0
-            self.bind(self.values.step(self.labels, adding))
-            self.born = generation
+        if self.born == generation or self.released:
+            return 0
+        others = self.values.others_use()  # before the lock, which whoever drains may need until it can answer
+        with fork_lock():  # of several threads one makes it
+            if self.born != generation and not self.released:
+                self.number = 0.0
+                self.bind(self.values.step(self.labels, adding, others))
+                self.born = generation
         return 0
 
     def reopen(self):
         if self.born == generation and not self.released:
-            self.bind(self.values.step(self.labels, False))
+            self.bind(self.values.step(self.labels, False, self.values.others_use()))
             self.emit(self.number)
 
     def set(self, value, timestamp=None):
@@ -233,7 +249,8 @@ cdef class GaugeValue(Value):
     def inc(self, amount):
         cdef double step = amount
         self.begin(True)
-        self.emit(self.number + step)
+        with cython.critical_section(self):
+            self.emit(self.number + step)
 
 
 # ---- metrics ----
@@ -280,7 +297,7 @@ cdef class GaugeCore(Core):
         """Add an amount to this process's value."""
         cdef double step = quick(amount)
         if self._value is not None and self._value.born == generation and self._value.adds and not isnan(step):
-            if self._value.put(self._value.number + step):
+            if self._value.step(step):
                 return
         super(GaugeCore, self).inc(amount)
 
@@ -288,7 +305,7 @@ cdef class GaugeCore(Core):
         """Subtract an amount from this process's value."""
         cdef double step = quick(amount)
         if self._value is not None and self._value.born == generation and self._value.adds and not isnan(step):
-            if self._value.put(self._value.number - step):
+            if self._value.step(-step):
                 return
         super(GaugeCore, self).dec(amount)
 
@@ -320,7 +337,7 @@ cdef Entry parse_inc = NULL, parse_observe = NULL
 
 cdef inline bint push(PyObject *value, double number) noexcept:
     """Where the value is None there are labels, and no series yet."""
-    return value != Py_None and push_now((<Value>value).ring, (<Value>value).series, number)
+    return value != Py_None and push_now(shmtel_here((<Value>value).ring), (<Value>value).series, number)
 
 
 cdef PyObject *counter_inc(PyObject *metric, PyObject *const *arguments, Py_ssize_t count, PyObject *names) noexcept:

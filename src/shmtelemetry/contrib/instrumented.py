@@ -1,6 +1,7 @@
 """What ASGI and WSGI middleware have in common: settings, and what becomes of a request that ended."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, MutableMapping, Sequence
 from time import perf_counter
 from typing import Any, Final, Generic, Self, TypedDict, TypeVar
@@ -34,7 +35,7 @@ class MiddlewareSettings(Settings, total=False):
     expose: str | None
 
 
-class Instrumented(Generic[_Application]):
+class Instrumented(ABC, Generic[_Application]):
     """An application whose requests are counted.
 
     telemetry: where they are counted; by default one of its own, in `namespace`, by default SHMTEL_NAMESPACE, else
@@ -95,8 +96,9 @@ class Instrumented(Generic[_Application]):
             exchange.sent,
         )
 
+    @abstractmethod
     def _template(self, exchange: Any) -> str | None:
-        raise NotImplementedError
+        """The template of the route that an exchange took; None where it took none."""
 
 
 def _named_by(endpoint: Callable[[Request], str | None]) -> Callable[["Exchange"], str | None]:

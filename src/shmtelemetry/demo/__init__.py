@@ -2,8 +2,8 @@
 
 Four services, each a process with a producer of its own: ``market-data`` matches a generated order flow in
 its order books, ``signal-bridge`` turns quotes into signals, ``risk-manager`` turns signals into checked
-orders, and ``execution-engine`` fills them. :func:`shmtelemetry.demo.run.run_demo` starts them, and beside
-them the reader.
+orders, and ``execution-engine`` fills them. Four bots share the instruments, and all of it is recorded by the
+trading pack. :func:`shmtelemetry.demo.run.run_demo` starts them, and beside them the reader.
 """
 
 from typing import Final

@@ -51,7 +51,7 @@ def _dropped(snapshot: Snapshot) -> int:
 
 
 def _profit(snapshot: Snapshot) -> float:
-    return _total(snapshot, "trading_realized_pnl_usd") + _total(snapshot, "trading_unrealized_pnl_usd")
+    return _total(snapshot, "trading_bot_pnl_usd")
 
 
 def _tick_to_trade(snapshot: Snapshot) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from shmtelemetry import Telemetry
+import math
+
+from shmtelemetry import Producer, Telemetry, trading
 from shmtelemetry.demo.messages import MarketBatch, Quote, Trade
-from shmtelemetry.demo.order_book import BUY, SELL, Fill, OrderBook
+from shmtelemetry.demo.order_book import BUY, SELL, SIDE_NAMES, Fill, OrderBook
 from shmtelemetry.demo.order_flow import (
     CANCEL,
     INSTRUMENTS,
@@ -28,12 +30,6 @@ class _Metrics:
         self.messages = tel.counter(
             "market_data_messages_total", "Messages taken from the feed.", labels=("symbol", "type")
         )
-        self.latency = tel.histogram(
-            "market_data_websocket_latency_us",
-            "Time from taking a message from the feed until all that follows from it is known.",
-            labels=_PER_SYMBOL,
-            unit="us",
-        )
         self.book_update = tel.histogram(
             "market_data_book_update_duration_seconds",
             "Time the order book took for one message.",
@@ -42,7 +38,6 @@ class _Metrics:
         self.orders = tel.gauge("market_data_book_orders", "Orders resting in the book.", labels=_PER_SYMBOL)
         self.levels = tel.gauge("market_data_book_levels", "Price levels of one side of the book.", labels=_PER_SIDE)
         self.depth = tel.gauge("market_data_book_depth_shares", "Shares resting on one side.", labels=_PER_SIDE)
-        self.best = tel.gauge("market_data_best_price_usd", "Best price of one side.", labels=_PER_SIDE)
         self.spread = tel.gauge("market_data_spread_usd", "Best ask less best bid.", labels=_PER_SYMBOL)
         self.imbalance = tel.gauge(
             "market_data_book_imbalance_ratio",
@@ -52,7 +47,6 @@ class _Metrics:
         self.quotes = tel.counter("market_data_quotes_total", "Changes of a best price or size.", labels=_PER_SYMBOL)
         self.trades = tel.counter("market_data_trades_total", "Trades on the market.", labels=_PER_SIDE)
         self.traded = tel.counter("market_data_traded_shares_total", "Shares traded on the market.", labels=_PER_SIDE)
-        self.trade_price = tel.gauge("market_data_trade_price_usd", "Price of the last trade.", labels=_PER_SYMBOL)
         self.trade_size = tel.histogram(
             "market_data_trade_size_shares", "Shares in one trade.", labels=_PER_SYMBOL, buckets=_TRADE_SIZES
         )
@@ -62,9 +56,6 @@ class _Metrics:
             labels=_PER_SYMBOL,
         )
         self.batch = tel.histogram("market_data_batch_duration_seconds", "Time to work through one batch.")
-        self.connection_failures = tel.counter(
-            "market_data_websocket_connection_failures_total", "Losses of the feed. This one is never lost."
-        )
 
 
 class _Feed:
@@ -72,21 +63,22 @@ class _Feed:
 
     def __init__(self, metrics: _Metrics, instrument: Instrument) -> None:
         symbol = instrument.symbol
+        self.symbol = symbol
         self.book = OrderBook()
         self.quote: Quote | None = None
+        self.last_price = math.nan  # ticks
+        self.volume = self.trade_count = 0  # since the last market tick
         self.messages = [metrics.messages.labels(symbol, kind) for kind in KIND_NAMES]
-        self.latency = metrics.latency.labels(symbol)
+        self.latency = trading.WEBSOCKET_LATENCY.labels(symbol)
+        self.updates = trading.MARKET_DATA_UPDATES.labels(symbol, "order-flow")
         self.orders = metrics.orders.labels(symbol)
-        sides = ((BUY, "buy"), (SELL, "sell"))
-        self.levels = {side: metrics.levels.labels(symbol, name) for side, name in sides}
-        self.depth = {side: metrics.depth.labels(symbol, name) for side, name in sides}
-        self.best = {side: metrics.best.labels(symbol, name) for side, name in sides}
-        self.trades = {side: metrics.trades.labels(symbol, name) for side, name in sides}
-        self.traded = {side: metrics.traded.labels(symbol, name) for side, name in sides}
+        self.levels = {side: metrics.levels.labels(symbol, name) for side, name in SIDE_NAMES.items()}
+        self.depth = {side: metrics.depth.labels(symbol, name) for side, name in SIDE_NAMES.items()}
+        self.trades = {side: metrics.trades.labels(symbol, name) for side, name in SIDE_NAMES.items()}
+        self.traded = {side: metrics.traded.labels(symbol, name) for side, name in SIDE_NAMES.items()}
         self.spread = metrics.spread.labels(symbol)
         self.imbalance = metrics.imbalance.labels(symbol)
         self.quotes = metrics.quotes.labels(symbol)
-        self.trade_price = metrics.trade_price.labels(symbol)
         self.trade_size = metrics.trade_size.labels(symbol)
         self.late_cancels = metrics.late_cancels.labels(symbol)
 
@@ -94,7 +86,7 @@ class _Feed:
 class MarketData:
     """Applies an order flow to the books of all instruments.
 
-    emits: how many records this service emitted, counted apart from the producer's own counters.
+    emits, market_ticks: how many records this service emitted, counted apart from the producers' own counters.
     """
 
     def __init__(self, tel: Telemetry, flow: OrderFlow) -> None:
@@ -104,8 +96,13 @@ class MarketData:
         self._book_update = [metrics.book_update.labels(kind) for kind in KIND_NAMES]
         self._batch = metrics.batch
         self._sequence = 0
-        metrics.connection_failures.emit(0.0)  # so that its rate is 0, and not absent
+        trading.WEBSOCKET_FAILURES.emit(0.0)  # so that its rate is 0, and not absent; this feed is never lost
         self.emits = 1
+        self.market_ticks = 0
+
+    def rings(self) -> list[tuple[Producer, int]]:
+        """The rings beside the telemetry's, and how many records this service emitted into each."""
+        return [(trading.MARKET_TICKS, self.market_ticks)]
 
     def next_batch(self, count: int) -> MarketBatch:
         """Works through the next ``count`` messages of the flow."""
@@ -156,9 +153,11 @@ class MarketData:
     def _report_trade(self, feed: _Feed, message: Message, fill: Fill) -> Trade:
         feed.trades[message.side].emit(1.0)
         feed.traded[message.side].emit(fill.quantity)
-        feed.trade_price.emit(fill.price * TICK_USD)
         feed.trade_size.emit(fill.quantity)
-        self.emits += 4
+        self.emits += 3
+        feed.last_price = fill.price
+        feed.volume += fill.quantity
+        feed.trade_count += 1
         return Trade(message.instrument, message.side, fill.quantity, fill.price)
 
     def _changed_quote(self, feed: _Feed, instrument: int, origin: int) -> Quote | None:
@@ -172,10 +171,24 @@ class MarketData:
             return None
         feed.quote = quote
         feed.quotes.emit(1.0)
-        feed.best[BUY].emit(bid * TICK_USD)
-        feed.best[SELL].emit(ask * TICK_USD)
+        feed.updates.emit(1.0)
         feed.spread.emit((ask - bid) * TICK_USD)
         sizes = quote.bid_quantity + quote.ask_quantity
         feed.imbalance.emit((quote.bid_quantity - quote.ask_quantity) / sizes)
-        self.emits += 5
+        self.emits += 4
+        self._report_tick(feed, quote)
         return quote
+
+    def _report_tick(self, feed: _Feed, quote: Quote) -> None:
+        trading.record_market_tick(
+            feed.symbol,
+            bid=quote.bid * TICK_USD,
+            ask=quote.ask * TICK_USD,
+            bid_quantity=quote.bid_quantity,
+            ask_quantity=quote.ask_quantity,
+            last_price=feed.last_price * TICK_USD,
+            volume=feed.volume,
+            trades=feed.trade_count,
+        )
+        self.market_ticks += 1
+        feed.volume = feed.trade_count = 0

@@ -100,8 +100,9 @@ class OrderBatch(NamedTuple):
 
 
 class ExecutionBatch(NamedTuple):
-    """The execution engine's answer to exactly one :class:`OrderBatch`."""
+    """The execution engine's answer to exactly one :class:`OrderBatch`, of which the venue refused so many orders."""
 
     sequence: int
+    refused: int
     executions: list[Execution]
     closed: list[Closed]

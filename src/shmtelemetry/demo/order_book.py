@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 BUY: Final = 1
 SELL: Final = -1
+SIDE_NAMES: Final = {BUY: "buy", SELL: "sell"}
 
 # A heap keeps the prices of emptied levels until they surface. It is rebuilt when it holds more than this and
 # twice the living levels.

@@ -88,14 +88,14 @@ class Platform:
     def stop(self) -> list[Report]:
         """Stops market data, waits until all that it caused is done, and returns what the services report.
 
-        A service that did not come to its regular end is missing in the list.
+        The producers of a service that did not come to its regular end are missing in the list.
         """
         deadline = time.monotonic() + _STOP_SECONDS
         say(self._pipes["market-data"], None)
-        reports = []
+        reports: list[Report] = []
         for pipe in self._pipes.values():
-            if pipe.poll(max(0.0, deadline - time.monotonic())) and (report := receive(pipe)) is not None:
-                reports.append(report)
+            if pipe.poll(max(0.0, deadline - time.monotonic())):
+                reports += receive(pipe) or []
         return reports
 
     def join(self) -> None:

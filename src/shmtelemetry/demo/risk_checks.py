@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from shmtelemetry.demo.bots import BOT_OF, BOTS, RUNNING, Supervision
 from shmtelemetry.demo.messages import Closed, Execution, Order
 from shmtelemetry.demo.order_book import BUY, SELL
 from shmtelemetry.demo.order_flow import INSTRUMENTS, TICK_USD
@@ -24,6 +25,8 @@ class Limits:
     gross_exposure_usd: value of all positions, long and short added up.
     orders_per_second: over all instruments.
     loss_usd: realized and unrealized loss over all instruments.
+    bot_drawdown_usd, bot_pause_seconds: a bot that has lost so much since its peak sends no orders for so long.
+    bot_loss_usd: a bot that has lost so much in all sends none any more.
     """
 
     order_quantity: int = 250
@@ -33,12 +36,17 @@ class Limits:
     gross_exposure_usd: float = 4_000_000.0
     orders_per_second: int = 1_000
     loss_usd: float = 250_000.0
+    bot_drawdown_usd: float = 500.0
+    bot_pause_seconds: float = 5.0
+    bot_loss_usd: float = 10_000.0
 
 
 class Account:
-    """Positions, open orders and newest prices of all instruments."""
+    """Positions, open orders and newest prices of all instruments, and the bots that trade them."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits | None = None) -> None:
+        limits = limits or Limits()
+        self.bots = [Supervision(limits.bot_drawdown_usd, limits.bot_pause_seconds, limits.bot_loss_usd) for _ in BOTS]
         self.positions = [Position() for _ in INSTRUMENTS]
         self.marks = [0.0 for _ in INSTRUMENTS]  # ticks; 0 until the first quote
         self._open = [{BUY: 0, SELL: 0} for _ in INSTRUMENTS]  # shares of orders sent and not closed
@@ -76,10 +84,21 @@ class Account:
         """What closed positions in the instrument have earned."""
         return self.positions[instrument].realized * TICK_USD
 
+    def pnl_usd(self, instrument: int) -> float:
+        """Realized and unrealized."""
+        return self.realized_usd(instrument) + self.unrealized_usd(instrument)
+
     def profit_usd(self) -> float:
         """Realized and unrealized, over all instruments."""
-        indexes = range(len(self.positions))
-        return sum(self.realized_usd(index) + self.unrealized_usd(index) for index in indexes)
+        return sum(map(self.pnl_usd, range(len(self.positions))))
+
+    def judge_bots(self, now: float) -> bool:
+        """Whether the status of a bot changes by what it has earned. now: seconds, never going back."""
+        profits = [0.0 for _ in BOTS]
+        for instrument, bot in enumerate(BOT_OF):
+            profits[bot.number] += self.pnl_usd(instrument)
+        changes = [bot.judge(profit, now) for bot, profit in zip(self.bots, profits, strict=True)]
+        return any(changes)
 
     def gross_exposure_usd(self) -> float:
         """The value of all positions, long and short added up."""
@@ -95,6 +114,10 @@ class Checks:
         self._limits = limits
         self._clock = clock  # seconds, never going back
         self._sent_at: deque[float] = deque()  # seconds; of the orders of the last second
+
+    def bot_running(self, order: Order) -> bool:
+        """The bot that trades the instrument is neither paused nor stopped."""
+        return self._account.bots[BOT_OF[order.instrument].number].status == RUNNING
 
     def order_quantity(self, order: Order) -> bool:
         """The order is not larger than any order should be."""
@@ -144,6 +167,7 @@ class Checks:
 
 # The order rate comes last: it counts what passes it as sent.
 CHECK_NAMES = (
+    "bot_running",
     "order_quantity",
     "order_notional",
     "price_band",

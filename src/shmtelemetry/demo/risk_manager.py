@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Final
 
-from shmtelemetry import Telemetry
+from shmtelemetry import Producer, Telemetry, trading
+from shmtelemetry.demo.bots import BOT_OF, STATUSES, Bot
 from shmtelemetry.demo.messages import (
-    Execution,
     ExecutionBatch,
     Order,
     OrderBatch,
@@ -15,16 +16,18 @@ from shmtelemetry.demo.messages import (
     Signal,
     SignalBatch,
 )
-from shmtelemetry.demo.order_book import BUY, SELL
+from shmtelemetry.demo.order_book import BUY, SIDE_NAMES
 from shmtelemetry.demo.order_flow import INSTRUMENTS, TICK_USD
+from shmtelemetry.demo.order_link import OrderLink
 from shmtelemetry.demo.risk_checks import CHECK_NAMES, Account, Checks, Limits
 
-_PER_SYMBOL = ("symbol",)
 _PER_SIDE = ("symbol", "side")
 
 _LOT: Final = 25  # shares; orders are whole lots
 _LOTS_AT_FULL_STRENGTH: Final = 10
 _IMMEDIATE_STRENGTH: Final = 0.7  # from here a signal is worth paying the spread for
+_CAPITAL_USD: Final = 5_000_000.0  # committed at the start
+_TELL_SECONDS: Final = 1.0  # between two looks at the portfolio and at the link
 
 
 class _Metrics:
@@ -32,78 +35,77 @@ class _Metrics:
 
     def __init__(self, tel: Telemetry) -> None:
         self.signals = tel.counter("risk_manager_signals_total", "Signals taken from the bridge.", labels=_PER_SIDE)
-        self.pretrade = tel.histogram(
-            "risk_manager_pretrade_check_latency_us",
-            "Time all checks of one order took.",
-            labels=_PER_SYMBOL,
-            unit="us",
-        )
         self.check = tel.histogram("risk_manager_check_duration_seconds", "Time one check took.", labels=("check",))
-        self.failures = tel.counter(
-            "risk_manager_risk_failures_total", "Orders that did not pass a check.", labels=("check",)
-        )
         self.approved = tel.counter(
             "risk_manager_orders_approved_total", "Orders that passed all checks.", labels=_PER_SIDE
         )
         self.quantity = tel.histogram(
             "risk_manager_order_quantity_shares",
             "Shares of the orders that passed.",
-            labels=_PER_SYMBOL,
+            labels=("symbol",),
             buckets=(25, 50, 100, 150, 200, 250),
         )
-        self.unrealized = tel.gauge(
-            "trading_unrealized_pnl_usd", "Profit of the position at the newest price.", labels=_PER_SYMBOL
-        )
-        self.realized = tel.gauge(
-            "trading_realized_pnl_usd", "Profit of what was bought and sold again.", labels=_PER_SYMBOL
-        )
-        self.position = tel.gauge("trading_position_shares", "Shares held; negative when short.", labels=_PER_SYMBOL)
-        self.mark = tel.gauge("trading_mark_price_usd", "The price positions are valued at.", labels=_PER_SYMBOL)
 
 
 class _Desk:
-    """The handles of one instrument."""
+    """The bot that trades one instrument, and its handles."""
 
-    def __init__(self, metrics: _Metrics, symbol: str) -> None:
-        sides = ((BUY, "buy"), (SELL, "sell"))
-        self.signals = {side: metrics.signals.labels(symbol, name) for side, name in sides}
-        self.approved = {side: metrics.approved.labels(symbol, name) for side, name in sides}
-        self.pretrade = metrics.pretrade.labels(symbol)
+    def __init__(self, metrics: _Metrics, symbol: str, bot: Bot) -> None:
+        self.symbol, self.bot = symbol, bot
+        self.signals = {side: metrics.signals.labels(symbol, name) for side, name in SIDE_NAMES.items()}
+        self.approved = {side: metrics.approved.labels(symbol, name) for side, name in SIDE_NAMES.items()}
+        self.pretrade = trading.PRETRADE_CHECK_LATENCY.labels(symbol)
         self.quantity = metrics.quantity.labels(symbol)
-        self.unrealized = metrics.unrealized.labels(symbol)
-        self.realized = metrics.realized.labels(symbol)
-        self.position = metrics.position.labels(symbol)
-        self.mark = metrics.mark.labels(symbol)
+        self.unrealized = trading.UNREALIZED_PNL.labels(symbol)
+        self.pnl = trading.BOT_PNL.labels(bot.bot_id, symbol)
 
 
 class RiskManager:
     """Sizes and checks orders.
 
-    emits: how many records this service emitted, counted apart from the producer's own counters.
+    emits, states, samples: how many records this service emitted, counted apart from the producers' own counters.
     """
 
     def __init__(self, tel: Telemetry, limits: Limits | None = None) -> None:
         metrics = _Metrics(tel)
-        self._account = Account()
-        checks = Checks(self._account, limits or Limits())
+        limits = limits or Limits()
+        self._account = Account(limits)
+        checks = Checks(self._account, limits)
         self._checks = [
-            (getattr(checks, name), metrics.check.labels(name), metrics.failures.labels(name)) for name in CHECK_NAMES
+            (getattr(checks, name), metrics.check.labels(name), trading.RISK_FAILURES.labels(name))
+            for name in CHECK_NAMES
         ]
-        self._desks = [_Desk(metrics, instrument.symbol) for instrument in INSTRUMENTS]
+        self._desks = [
+            _Desk(metrics, instrument.symbol, bot) for instrument, bot in zip(INSTRUMENTS, BOT_OF, strict=True)
+        ]
+        self._bots = {status: trading.ACTIVE_BOTS.labels(status) for status in STATUSES}
         self._quotes: dict[int, Quote] = {}
         self._last_order_id = 0
-        self._open_positions = tel.gauge("trading_open_positions_count", "Instruments with a position.")
         self._exposure = tel.gauge("trading_gross_exposure_usd", "Value of all positions, long and short added up.")
         self._batch = tel.histogram("risk_manager_batch_duration_seconds", "Time to work through one batch.")
+        self._link = OrderLink()
+        self._tell_at = time.monotonic()
         for _, _, failures in self._checks:
             failures.emit(0.0)  # so that its rate is 0, and not absent
         self.emits = len(self._checks)
+        self.states = self.samples = 0
+        self._report_bots()
+
+    def rings(self) -> list[tuple[Producer, int]]:
+        """The rings beside the telemetry's, and how many records this service emitted into each."""
+        return [(trading.STRATEGIES, self.states), (trading.SYSTEM_SAMPLES, self.samples)]
 
     def handle(self, batch: SignalBatch) -> OrderBatch:
         """Works through one batch of signals."""
         start = self._batch.start()
         for quote in batch.quotes:
-            self._revalue(quote)
+            self._quotes[quote.instrument] = quote
+            self._account.mark(quote.instrument, quote.mid)
+        now = time.monotonic()
+        if self._account.judge_bots(now):
+            self._report_bots()
+        for quote in batch.quotes:
+            self._report_desk(quote.instrument)
         orders = []
         for signal in batch.signals:
             order = self._order(signal)
@@ -111,28 +113,75 @@ class RiskManager:
                 orders.append(order)
         self._batch.stop(start)
         self.emits += 1
-        return OrderBatch(batch.sequence, batch.quotes, orders)
+        sent = OrderBatch(batch.sequence, batch.quotes, orders)
+        self._link.sent(sent)
+        if now >= self._tell_at:
+            self._tell_at = now + _TELL_SECONDS
+            self._tell()
+        return sent
 
     def settle(self, batch: ExecutionBatch) -> None:
         """Takes in what became of orders sent before."""
+        self._link.answered(batch)
         for execution in batch.executions:
             self._account.executed(execution)
-            self._report_position(execution)
         for closed in batch.closed:
             self._account.closed(closed)
+        for instrument in {execution.instrument for execution in batch.executions}:
+            self._report_desk(instrument)
         if batch.executions:
-            self._open_positions.emit(self._account.open_positions())
+            trading.OPEN_POSITIONS.emit(self._account.open_positions())
             self._exposure.emit(self._account.gross_exposure_usd())
             self.emits += 2
 
-    def _revalue(self, quote: Quote) -> None:
-        index = quote.instrument
-        desk = self._desks[index]
-        self._quotes[index] = quote
-        self._account.mark(index, quote.mid)
-        desk.mark.emit(quote.mid * TICK_USD)
-        desk.unrealized.emit(self._account.unrealized_usd(index))
+    def stop(self) -> None:
+        """There is nothing more to come: the bots stop."""
+        for bot in self._account.bots:
+            bot.stop()
+        self._report_bots()
+        for instrument in range(len(self._desks)):
+            self._report_desk(instrument)
+        self._tell()
+
+    def _report_bots(self) -> None:
+        statuses = [bot.status for bot in self._account.bots]
+        for status, handle in self._bots.items():
+            handle.emit(statuses.count(status))
+        self.emits += len(self._bots)
+
+    def _report_desk(self, instrument: int) -> None:
+        account, desk = self._account, self._desks[instrument]
+        position, unrealized = account.positions[instrument], account.unrealized_usd(instrument)
+        realized = account.realized_usd(instrument)
+        desk.unrealized.emit(unrealized)
+        desk.pnl.emit(realized + unrealized)
         self.emits += 2
+        trading.update_strategy(
+            desk.bot.bot_id,
+            desk.bot.strategy,
+            desk.symbol,
+            account.bots[desk.bot.number].status,
+            position=position.quantity,
+            average_price=position.average_price * TICK_USD,
+            mark_price=account.marks[instrument] * TICK_USD,
+            realized_pnl=realized,
+            unrealized_pnl=unrealized,
+        )
+        self.states += 1
+
+    def _tell(self) -> None:
+        """What is told once a second."""
+        account = self._account
+        positions = {
+            desk.symbol: int(position.quantity != 0)
+            for desk, position in zip(self._desks, account.positions, strict=True)
+        }
+        trading.update_portfolio_metrics(
+            {"total_value": _CAPITAL_USD + account.profit_usd(), "cash_balance": _CAPITAL_USD, "positions": positions}
+        )
+        self.emits += 2 + len(positions)
+        trading.SYSTEM_SAMPLES.emit_fields(*self._link.sample())
+        self.samples += 1
 
     def _order(self, signal: Signal) -> Order:
         quote = self._quotes[signal.instrument]
@@ -169,11 +218,3 @@ class RiskManager:
                 self.emits += 1
                 return False
         return True
-
-    def _report_position(self, execution: Execution) -> None:
-        index = execution.instrument
-        desk = self._desks[index]
-        desk.position.emit(self._account.positions[index].quantity)
-        desk.realized.emit(self._account.realized_usd(index))
-        desk.unrealized.emit(self._account.unrealized_usd(index))
-        self.emits += 3

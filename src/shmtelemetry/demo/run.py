@@ -21,8 +21,8 @@ from shmtelemetry.demo import DEFAULT_RATE
 from shmtelemetry.demo.accounts import Account, as_rows, settle_account, table
 from shmtelemetry.demo.live import LiveLine
 from shmtelemetry.demo.platform import Platform, ServiceError
-from shmtelemetry.demo.services import SERVICE_NAMES, Report, say
-from shmtelemetry.sidecar import Sidecar
+from shmtelemetry.demo.services import PRODUCER_NAMES, PRODUCERS, Report, say
+from shmtelemetry.demo.web import Web, web
 
 DEFAULT_LISTEN: Final = "127.0.0.1:8000"
 
@@ -38,7 +38,7 @@ def run_demo(
     """Runs the trading platform; prints a line a second, and the accounts in the end.
 
     seconds: how long market data flows; None is until Ctrl-C or SIGTERM, which end it early in any case.
-    listen: HOST:PORT of the web server with ``/metrics``; port 0 takes a free one.
+    listen: HOST:PORT of the web server with the page and ``/metrics``; port 0 takes a free one.
     rate: market data messages a second; each causes about a dozen records.
     as_json: everything for people goes to stderr, and the last line on stdout is one JSON object.
 
@@ -64,12 +64,14 @@ class _Outcome:
     accounts: list[Account]
     complaints: list[str]
     records_per_second: float
+    page_url: str | None
     metrics_url: str
 
     def as_json(self) -> dict[str, object]:
         return {
             "producers": as_rows(self.accounts),
             "records_per_second": round(self.records_per_second, 1),
+            "page_url": self.page_url,
             "metrics_url": self.metrics_url,
         }
 
@@ -78,23 +80,24 @@ def _run(seconds: float | None, listen: str, rate: int, out: TextIO) -> _Outcome
     namespace = f"demo-{os.getpid()}"
     with (
         _stop_requests() as stop_request,
-        Sidecar(namespace, listen=listen, ephemeral=True) as sidecar,
+        web(namespace, listen) as shown,
         Platform(namespace, rate) as platform,
     ):
         platform.start()
-        metrics_url = f"{sidecar.url}/metrics"
+        page_url, metrics_url = None if shown.missing else f"{shown.url}/", f"{shown.url}/metrics"
         pids = ", ".join(f"{name} {pid}" for name, pid in platform.pids.items())
-        print(f"namespace {namespace}, processes: {pids}\nmetrics: {metrics_url}", file=out, flush=True)
+        page = page_url or f"none without {shown.missing}: pip install 'shmtelemetry[service]'"
+        print(f"namespace {namespace}, processes: {pids}\npage: {page}\nmetrics: {metrics_url}", file=out, flush=True)
         started = time.monotonic()
         platform.go()
-        _watch(sidecar, platform, stop_request, seconds, out)
+        _watch(shown, platform, stop_request, seconds, out)
         reports = platform.stop()
         elapsed = time.monotonic() - started
         platform.join()
-        settled = sidecar.reader.settle(timeout=_SETTLE_SECONDS)
-        accounts = _accounts(reports, sidecar.reader.snapshot())
+        settled = shown.reader.settle(timeout=_SETTLE_SECONDS)
+        accounts = _accounts(reports, shown.reader.snapshot())
     attempted = sum(account.attempted for account in accounts)
-    return _Outcome(accounts, _complaints(accounts, reports, settled), attempted / elapsed, metrics_url)
+    return _Outcome(accounts, _complaints(accounts, reports, settled), attempted / elapsed, page_url, metrics_url)
 
 
 @contextmanager
@@ -115,30 +118,31 @@ def _stop_requests() -> Iterator[Connection]:
         requester.close()
 
 
-def _watch(sidecar: Sidecar, platform: Platform, stop_request: Connection, seconds: float | None, out: TextIO) -> None:
+def _watch(shown: Web, platform: Platform, stop_request: Connection, seconds: float | None, out: TextIO) -> None:
     """Prints a line a second until the time is over, somebody asks to stop, or a service ends by itself."""
     started = time.monotonic()
     end = math.inf if seconds is None else started + seconds
     next_line = started + 1.0
-    line = LiveLine(sidecar.reader.snapshot())
+    line = LiveLine(shown.reader.snapshot())
     while not wait([stop_request, *platform.sentinels], max(0.0, min(next_line, end) - time.monotonic())):
         now = time.monotonic()
         if now >= end:
             break
         if now >= next_line:
-            print(line.after(sidecar.reader.snapshot()), file=out, flush=True)
+            print(line.after(shown.reader.snapshot()), file=out, flush=True)
             next_line += 1.0
 
 
 def _accounts(reports: list[Report], snapshot: Snapshot) -> list[Account]:
     told = {report.name: report for report in reports}
-    return [settle_account(snapshot.producers[name], told.get(name)) for name in SERVICE_NAMES]
+    return [settle_account(snapshot.producers[name], told.get(name)) for name in PRODUCER_NAMES]
 
 
 def _complaints(accounts: list[Account], reports: list[Report], settled: bool) -> list[str]:
     """What is wrong, one line each."""
-    missing = set(SERVICE_NAMES) - {report.name for report in reports}
-    complaints = [f"the service {name} did not come to its regular end" for name in sorted(missing)]
+    told = {report.name for report in reports}
+    missing = [service for service, names in PRODUCERS.items() if not told.issuperset(names)]
+    complaints = [f"the service {name} did not come to its regular end" for name in missing]
     wrong = [account.name for account in accounts if not account.holds]
     complaints += [f"the records of {name} do not add up" for name in wrong]
     if not settled:

@@ -19,27 +19,34 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Final, Protocol
 
-from shmtelemetry import Telemetry
+from shmtelemetry import Producer, Telemetry, trading
 from shmtelemetry.accounting import Stats
 from shmtelemetry.demo.execution_engine import ExecutionEngine
 from shmtelemetry.demo.market_data import MarketData
 from shmtelemetry.demo.order_flow import OrderFlow
+from shmtelemetry.demo.order_link import MOST_UNANSWERED
 from shmtelemetry.demo.risk_manager import RiskManager
 from shmtelemetry.demo.signal_bridge import SignalBridge
 
-SERVICE_NAMES: Final = ("market-data", "signal-bridge", "risk-manager", "execution-engine")
+PRODUCERS: Final = {
+    "market-data": ("market-data", "market-data-ticks"),
+    "signal-bridge": ("signal-bridge",),
+    "risk-manager": ("risk-manager", "risk-manager-strategies", "risk-manager-samples"),
+    "execution-engine": ("execution-engine", "execution-engine-orders", "execution-engine-trades"),
+}
+SERVICE_NAMES: Final = tuple(PRODUCERS)
+PRODUCER_NAMES: Final = tuple(name for names in PRODUCERS.values() for name in names)
 
 READY: Final = "ready"  # from a service, once its producer is open
 GO: Final = "go"  # to market-data; whatever follows it, and the end of the pipe too, means stop
 
 _BATCH_SECONDS: Final = 0.002
 _MOST_BEHIND_SECONDS: Final = 0.1  # market data that is later than this skips the rest, and so slows down
-_MOST_UNANSWERED: Final = 16  # batches; few enough that all answers fit into their pipe, so that none blocks
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a service says of itself when all its work is done.
+    """What a service says of one of its producers when all its work is done.
 
     name: of the producer.
     stats: the producer's own counters.
@@ -54,28 +61,30 @@ class Report:
 class _Service(Protocol):
     emits: int
 
+    def rings(self) -> list[tuple[Producer, int]]: ...
+
 
 def run_market_data(namespace: str, parent: Connection, downstream: Connection, rate: int, seed: int) -> None:
     """Matches ``rate`` messages a second until told to stop."""
     with _producer("market-data", namespace) as tel:
         service = MarketData(tel, OrderFlow(seed))
-        say(parent, READY)
+        _ready(service, parent)
         if receive(parent) == GO:
             for count in _paced(parent, rate):
                 if not say(downstream, service.next_batch(count)):
                     break
-        _finish("market-data", tel, service, parent, downstream)
+        _finish(tel, service, parent, downstream)
 
 
 def run_signal_bridge(namespace: str, parent: Connection, upstream: Connection, downstream: Connection) -> None:
     """Turns batches of market data into batches of signals until there are no more."""
     with _producer("signal-bridge", namespace) as tel:
         service = SignalBridge(tel)
-        say(parent, READY)
+        _ready(service, parent)
         while (batch := receive(upstream)) is not None:
             if not say(downstream, service.handle(batch)):
                 break
-        _finish("signal-bridge", tel, service, parent, downstream)
+        _finish(tel, service, parent, downstream)
 
 
 def run_risk_manager(
@@ -84,26 +93,27 @@ def run_risk_manager(
     """Turns batches of signals into batches of orders until there are no more, and waits for all answers."""
     with _producer("risk-manager", namespace) as tel:
         service = RiskManager(tel)
-        say(parent, READY)
+        _ready(service, parent)
         unanswered = 0
         while (batch := receive(upstream)) is not None:
-            unanswered = _settle(service, answers, unanswered, most=_MOST_UNANSWERED - 1)
+            unanswered = _settle(service, answers, unanswered, most=MOST_UNANSWERED - 1)
             if not say(downstream, service.handle(batch)):
                 break
             unanswered += 1
         _settle(service, answers, unanswered, most=0)
-        _finish("risk-manager", tel, service, parent, downstream)
+        service.stop()
+        _finish(tel, service, parent, downstream)
 
 
 def run_execution_engine(namespace: str, parent: Connection, upstream: Connection, answers: Connection) -> None:
     """Sends batches of orders to the venue and answers each until there are no more."""
     with _producer("execution-engine", namespace) as tel:
         service = ExecutionEngine(tel)
-        say(parent, READY)
+        _ready(service, parent)
         while (batch := receive(upstream)) is not None:
             if not say(answers, service.handle(batch)):
                 break
-        _finish("execution-engine", tel, service, parent, answers)
+        _finish(tel, service, parent, answers)
 
 
 @contextmanager
@@ -111,12 +121,24 @@ def _producer(name: str, namespace: str) -> Iterator[Telemetry]:
     # Ctrl-C reaches every process of the terminal's group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with Telemetry(name, namespace=namespace) as tel:
-        yield tel
+        trading.use(tel)
+        try:
+            yield tel
+        finally:
+            trading.close()
 
 
-def _finish(name: str, tel: Telemetry, service: _Service, parent: Connection, downstream: Connection) -> None:
+def _ready(service: _Service, parent: Connection) -> None:
+    for ring, _ in service.rings():
+        ring.stats()  # which opens it
+    say(parent, READY)
+
+
+def _finish(tel: Telemetry, service: _Service, parent: Connection, downstream: Connection) -> None:
     downstream.close()
-    say(parent, Report(name, tel.stats(), service.emits))
+    reports = [Report(tel.name, tel.stats(), service.emits)]
+    reports += [Report(ring.setup.name, ring.stats(), emits) for ring, emits in service.rings()]
+    say(parent, reports)
 
 
 def _settle(service: RiskManager, answers: Connection, unanswered: int, most: int) -> int:

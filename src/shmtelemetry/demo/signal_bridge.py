@@ -6,16 +6,17 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from shmtelemetry import Telemetry
+from shmtelemetry import Producer, Telemetry, trading
+from shmtelemetry.demo.bots import BOT_OF
 from shmtelemetry.demo.messages import MarketBatch, Quote, Signal, SignalBatch, Trade
-from shmtelemetry.demo.order_book import BUY, SELL
+from shmtelemetry.demo.order_book import BUY, SELL, SIDE_NAMES
 from shmtelemetry.demo.order_flow import INSTRUMENTS
 
 _PER_SYMBOL = ("symbol",)
 
-# Weights of a logistic model over momentum, imbalance, trade flow and distance from the slow average. Set by
-# hand: the demo shows what measuring a model costs, and makes no claim about trading with it.
-_WEIGHTS: Final = (0.6, 1.8, 1.2, -0.9)
+# Weights of a logistic model over momentum, imbalance, trade flow and distance from the slow average, by strategy. Set
+# by hand: the demo shows what measuring a model costs, and makes no claim about trading with it.
+_WEIGHTS: Final = {"momentum": (0.9, 1.8, 1.2, -0.3), "reversion": (-0.3, 1.5, 0.9, -1.2)}
 _THRESHOLD: Final = 0.55  # strength from which a score becomes a signal
 _QUIET_QUOTES: Final = 4  # quotes of an instrument after a signal in which there is no other
 
@@ -63,7 +64,8 @@ class _Metrics:
 class _Model:
     """What is remembered of one instrument, and its handles."""
 
-    def __init__(self, metrics: _Metrics, symbol: str) -> None:
+    def __init__(self, metrics: _Metrics, symbol: str, strategy: str) -> None:
+        self.weights = _WEIGHTS[strategy]
         self.fast = self.slow = self.flow = self.volume = 0.0
         self.quiet = 0
         self.quotes = metrics.quotes.labels(symbol)
@@ -74,7 +76,7 @@ class _Model:
         self.trade_flow = metrics.trade_flow.labels(symbol)
         self.score = metrics.score.labels(symbol)
         self.strength = metrics.strength.labels(symbol)
-        self.signals = {side: metrics.signals.labels(symbol, name) for side, name in ((BUY, "buy"), (SELL, "sell"))}
+        self.signals = {side: metrics.signals.labels(symbol, name) for side, name in SIDE_NAMES.items()}
 
 
 class SignalBridge:
@@ -85,12 +87,20 @@ class SignalBridge:
 
     def __init__(self, tel: Telemetry) -> None:
         metrics = _Metrics(tel)
-        self._models = [_Model(metrics, instrument.symbol) for instrument in INSTRUMENTS]
+        self._models = [
+            _Model(metrics, instrument.symbol, bot.strategy)
+            for instrument, bot in zip(INSTRUMENTS, BOT_OF, strict=True)
+        ]
         self._batch = tel.histogram("signal_bridge_batch_duration_seconds", "Time to work through one batch.")
         self._gaps = tel.counter("signal_bridge_sequence_gaps_total", "Batches of market data that never came.")
+        self._lag = trading.MARKET_DATA_LAG.stop
         self._sequence = 0
         self._gaps.emit(0.0)  # so that its rate is 0, and not absent
         self.emits = 1
+
+    def rings(self) -> list[tuple[Producer, int]]:
+        """The rings beside the telemetry's, and how many records this service emitted into each."""
+        return []
 
     def handle(self, batch: MarketBatch) -> SignalBatch:
         """Works through one batch of market data."""
@@ -124,16 +134,17 @@ class SignalBridge:
         self.emits += 2
 
     def _score(self, model: _Model, quote: Quote) -> Signal | None:
+        self._lag(quote.origin)
         start = model.features.start()
         features = _features(model, quote)
         model.features.stop(start)
         start = model.inference.start()
-        score = _infer(features)
+        score = _infer(model.weights, features)
         model.inference.stop(start)
         model.quotes.emit(1.0)
         model.momentum.emit(features[0])
         model.score.emit(score)
-        self.emits += 5
+        self.emits += 6
         return self._signal(model, quote, score)
 
     def _signal(self, model: _Model, quote: Quote, score: float) -> Signal | None:
@@ -164,6 +175,6 @@ def _features(model: _Model, quote: Quote) -> tuple[float, float, float, float]:
     )
 
 
-def _infer(features: Sequence[float]) -> float:
+def _infer(weights: Sequence[float], features: Sequence[float]) -> float:
     """A score from -1 (sell) to 1 (buy)."""
-    return math.tanh(0.5 * sum(weight * value for weight, value in zip(_WEIGHTS, features, strict=True)))
+    return math.tanh(0.5 * sum(weight * value for weight, value in zip(weights, features, strict=True)))

@@ -1,8 +1,8 @@
 /* shmtelemetry.h: the steps of the ring, once.
  *
  * A single-producer single-consumer ring of fixed-width records in shared memory. Cython, C and C++ producers, model
- * checkers and sanitizers all compile this very file. C11 or C++17; no allocation, no lock, no system call. C needs
- * POSIX for the clock: -std=gnu11, or _POSIX_C_SOURCE=200809L before the first header.
+ * checkers and sanitizers all compile this very file. C11 or C++17; no allocation, no lock, no system call. Whoever
+ * wants to open a ring and emit includes shmtelemetry_producer.h.
  *
  *   producer: shmtel_claim -> write the record -> shmtel_publish
  *   consumer: shmtel_drain -> read the records -> shmtel_release
@@ -15,10 +15,18 @@
 #ifndef SHMTELEMETRY_H
 #define SHMTELEMETRY_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1 /* -std=c11 hides the clock, and all C the locks; in force if no system header came before */
+#endif
+
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <time.h>
+
+#ifndef CLOCK_MONOTONIC
+#error "shmtelemetry.h: include it before any system header, or compile with -D_GNU_SOURCE or -std=gnu11"
+#endif
 
 /* Atomics. A model checker defines SHMTEL_CUSTOM_ATOMICS and supplies these itself. */
 #ifndef SHMTEL_CUSTOM_ATOMICS

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport realloc
 
-from .._ring cimport (
+from .._header cimport (
     SHMTEL_EXEMPLAR_LABELS, SHMTEL_LOAD_ACQUIRE, shmtel_exemplar, shmtel_exemplar_read, shmtel_exemplar_slot,
 )
 from ..aggregate._exemplars cimport keep_exemplar

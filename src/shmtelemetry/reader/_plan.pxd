@@ -21,6 +21,7 @@ cdef struct Plan:
     int time_offset        # of the time field; -1: none
     uint64_t time_ns       # nanoseconds of its unit
     uint64_t groups        # sets of label values that were seen
+    uint64_t room          # for so many
     uint64_t buckets       # of the hash table below, a power of two
     uint32_t *table        # number of the group + 1
     unsigned char *keys    # groups x key_size

@@ -12,8 +12,8 @@ cdef enum:
 
 
 cdef Plan *make_plan(columns, metrics, labels, int time_offset, uint64_t time_ns) except NULL:
-    """columns: (offset, kind, size, role, factor, divisor, Buckets) of each metric; metrics: the number of each;
-    labels: (offset, size) of each."""
+    """columns: (offset, kind, size, role, factor, divisor, Buckets, weight) of each metric; metrics: the number of
+    each; labels: (offset, size) of each."""
     cdef Plan *plan
     cdef uint64_t at
     if len(columns) > MAX_WIDTH or len(labels) > MAX_LABELS or sum(size for _, size in labels) > KEY:
@@ -23,10 +23,10 @@ cdef Plan *make_plan(columns, metrics, labels, int time_offset, uint64_t time_ns
         raise MemoryError()
     plan.width, plan.labels = len(columns), len(labels)
     plan.time_offset, plan.time_ns = time_offset, time_ns
-    for at, (offset, kind, size, role, factor, divisor, buckets) in enumerate(columns):
+    for at, (offset, kind, size, role, factor, divisor, buckets, weight) in enumerate(columns):
         plan.columns[at].offset, plan.columns[at].kind, plan.columns[at].size = offset, ord(kind), size
         plan.columns[at].role, plan.columns[at].factor, plan.columns[at].divisor = role, factor, divisor
-        plan.columns[at].bounds = &(<Buckets>buckets).bounds
+        plan.columns[at].bounds, plan.columns[at].weight = &(<Buckets>buckets).bounds, weight
         plan.metrics[at] = metrics[at]
     for at, (offset, size) in enumerate(labels):
         plan.label_offset[at], plan.label_size[at] = offset, size
@@ -52,11 +52,8 @@ cdef int add_group(Plan *plan, bytes key, unsigned char *base, offsets, folds) e
         plan.groups = 0
         memset(plan.table, 0, plan.buckets * 4)
     groups = plan.groups
-    plan.keys = <unsigned char *>realloc(plan.keys, (groups + 1) * plan.key_size + 1)
-    plan.series = <Series **>realloc(plan.series, (groups + 1) * plan.width * sizeof(Series *))
-    plan.folds = <uint64_t *>realloc(plan.folds, (groups + 1) * plan.width * 8)
-    if plan.keys == NULL or plan.series == NULL or plan.folds == NULL:
-        raise MemoryError()
+    if groups == plan.room:
+        _make_room(plan)
     memcpy(plan.keys + groups * plan.key_size, <const char *>key, plan.key_size)
     for at in range(plan.width):
         offset = offsets[at]
@@ -67,6 +64,18 @@ cdef int add_group(Plan *plan, bytes key, unsigned char *base, offsets, folds) e
         _rehash(plan)
     else:
         _enter(plan, groups)
+    return 0
+
+
+cdef int _make_room(Plan *plan) except -1:
+    """For twice as many groups: not every allocator grows a block where it is."""
+    cdef uint64_t room = max(16, plan.room * 2)
+    plan.keys = <unsigned char *>realloc(plan.keys, room * plan.key_size + 1)
+    plan.series = <Series **>realloc(plan.series, room * plan.width * sizeof(Series *))
+    plan.folds = <uint64_t *>realloc(plan.folds, room * plan.width * 8)
+    if plan.keys == NULL or plan.series == NULL or plan.folds == NULL:
+        raise MemoryError()
+    plan.room = room
     return 0
 
 

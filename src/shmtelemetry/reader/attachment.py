@@ -28,11 +28,20 @@ LEAST_PAYLOAD = {
 class Attachment:
     """A ring of the agent's, set up from the segment's schema and catalogue.
 
-    slot: number of the state's slot that the segment had with an earlier reader. Raises SegmentError or ValueError for
+    slot: number of the state's slot that the segment had with an earlier reader. events: whether a store takes its
+    records as well. elder: slot of the segment that it is the heir of. Raises SegmentError or ValueError for
     a segment whose description cannot be used.
     """
 
-    def __init__(self, agent: Agent, state: State, segment: Segment, slot: int | None) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        state: State,
+        segment: Segment,
+        slot: int | None,
+        events: bool = False,
+        elder: int | None = None,
+    ) -> None:
         self.segment = segment
         self._agent, self._state = agent, state
         self._metrics: list[int | None] = []  # number in the catalogue → number in the state
@@ -49,9 +58,11 @@ class Attachment:
         self._known = known = slot is not None
         if slot is None:
             slot = state.open_slot(header.uuid, segment.producer, header.start_position, header.capacity, header.pid)
+            if elder is not None:
+                state.copy_folds(elder, slot)
         self.slot = slot
         try:
-            self.number = agent.add(segment, state.place(SLOTS, slot), header.process.visible())
+            self.number = agent.add(segment, state.place(SLOTS, slot), header.process.visible(), events)
             self._set_up(slot)
         except BaseException:
             if self.number >= 0:
@@ -88,6 +99,7 @@ class Attachment:
         new: list[_NewSeries] = []
         places: list[tuple[int, int, int]] = []  # of exemplars
         at = count = 0
+        more = False
         try:
             while at < len(stored) and count < SHARE:
                 kind, flags, payload, size = catalogue_record(self.segment.name, stored, at)
@@ -107,13 +119,14 @@ class Attachment:
                     if not self._retire(payload, self._learned + at, self._learned + len(stored)):
                         return False
                 at, count = at + size, count + 1
-            return at < len(stored)
+            more = at < len(stored)
+            return more
         finally:  # what raises, for want of memory, is tried again from where it came to
             self._add(new)
             if places:
                 self._agent.add_places(self.number, *zip(*places, strict=True))
             self._learned += at
-            self._agent.set_learned(self.number, self._learned)
+            self._agent.set_learned(self.number, self._learned, more)
 
     def _add(self, new: "list[_NewSeries]") -> None:
         """Let records of further series count; `new` is empty then."""
@@ -190,7 +203,7 @@ class Attachment:
                 f"{self.segment.name}: a series of {self._state.metrics[metric].name} with {count} labels"
             )
         header = self.segment.header
-        key = self._state.part_of(metric, labels, self.segment.producer, header.uuid)
+        key = self._state.part_of(metric, labels, self.segment.producer, header.catalogue_of)
         series = self._state.series_number(metric, key)
         if metric not in self._buckets:
             self._buckets[metric] = Buckets(self._state.metrics[metric].buckets)
@@ -220,8 +233,13 @@ class Attachment:
             self._state.lives.leave_metric(metric)
 
     def release(self) -> None:
-        """Say in the segment that no reader has it any more."""
-        self.segment.mapping.store(self.segment.header.reader_offset + layout.READER_ROLE, layout.ROLE_NOBODY)
+        """Leave it to the next reader."""
+        release(self.segment)
+
+
+def release(segment: Segment) -> None:
+    """Say in a segment that no reader has it any more."""
+    segment.mapping.store(segment.header.reader_offset + layout.READER_ROLE, layout.ROLE_NOBODY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,19 +295,22 @@ class RecordPlan:
         except Exception as error:  # whatever stored names and helps that are no text lead to
             raise SegmentError(f"{segment.name}: a schema that cannot be: {error}") from error
         fields = {name: (item, offset) for name, item, offset in schema.fields()}
-        self.columns: list[tuple[int, str, int, int, float, float, Buckets]] = []
+        self.columns: list[tuple[int, str, int, int, float, float, Buckets, int]] = []
         self.metrics: list[int] = []
         self._totals: list[bool] = []
-        for name, (metric, factor, divisor) in metrics.items():
-            number = state.define(metric)
-            if number is None:
+        self._kept: list[list[int]] = []  # of each metric, which of the label fields it has
+        places: dict[str | None, int] = {None: 0}  # of columns, counted from 1
+        for name, (metric, factor, divisor) in sorted(metrics.items(), key=lambda item: item[1][0].kind == "histogram"):
+            number, role = state.define(metric), schema.roles[name]
+            if number is None or role.weight not in places:
                 continue
-            role = schema.roles[name].role
             item, offset = fields[name]
-            bounds = Buckets(state.metrics[number].buckets)
-            self.columns.append((offset, item.kind, item.itemsize, KINDS[role], factor, divisor, bounds))
+            bounds, weight = Buckets(state.metrics[number].buckets), places[role.weight]
+            self.columns.append((offset, item.kind, item.itemsize, KINDS[role.role], factor, divisor, bounds, weight))
+            places[name] = len(self.columns)
             self.metrics.append(number)
-            self._totals.append(role == "total")
+            self._totals.append(role.role == "total")
+            self._kept.append([at for at, label in enumerate(schema.label_fields) if label in schema.labels_of(name)])
         self._labels = [(name, *fields[name]) for name in schema.label_fields]
         times = [name for name, role in schema.roles.items() if role.role == "time"]
         self._time_offset = fields[times[0]][1] if times else -1
@@ -315,10 +336,12 @@ class RecordPlan:
     def add_group(self, agent: Agent, number: int, slot: int, key: bytes) -> None:
         """Give a set of label values its series."""
         labels = self._label_values(key)
-        header = self._segment.header
+        producer, family = self._segment.producer, self._segment.header.catalogue_of
         series = [
-            self._state.series_number(metric, self._state.part_of(metric, labels, self._segment.producer, header.uuid))
-            for metric in self.metrics
+            self._state.series_number(
+                metric, self._state.part_of(metric, tuple(labels[at] for at in kept), producer, family)
+            )
+            for metric, kept in zip(self.metrics, self._kept, strict=True)
         ]
         folds = [-1] * len(series)
         for column, total in enumerate(self._totals):

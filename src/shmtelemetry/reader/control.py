@@ -50,6 +50,7 @@ class Control:
         while mapping is None:
             mapping = self._locked(namespace)
         self.mapping = mapping
+        mapping.guard()  # cut short, nobody's asking is heard any more, and that is all
         self._held: Mapping | None = None
 
     def hold(self, state: Path, namespace: str) -> None:
@@ -125,6 +126,7 @@ def ask(namespace: str, timeout: float) -> bool | None:
         if not is_locked(fd, LOCK_READER) or os.fstat(fd).st_size < SIZE:
             return None
         mapping = Mapping(fd, SIZE)
+        mapping.guard()
     finally:
         os.close(fd)
     now = time.monotonic_ns()

@@ -14,13 +14,14 @@ from ..aggregate.outside import Published
 from ..aggregate.snapshot import Snapshot
 from ..aggregate.state import GAUGE_TTL, MAX_SERIES, state_path
 from ..errors import ReaderBusyError, ShmtelError
+from ..events import EventSink
 from ..segment import DIRECTORY, check_name, check_uids
 from .control import Membership, ask
+from .onlooker import SCRAPE_WAIT, Onlooker
 from .role import LONGEST_SLEEP, Role
 
 logger = logging.getLogger("shmtelemetry")
 
-SCRAPE_WAIT = 0.05  # seconds that a scrape waits at most for what was published before it
 WATCH = 1.0  # seconds between two attempts to take the role; the holder's death is noticed at once
 
 
@@ -29,12 +30,8 @@ def read_state(namespace: str = "default") -> Snapshot:
 
     Raises StateError where there is no state.
     """
-    check_name("namespace", namespace)
-    published = Published(namespace, state_path(DIRECTORY, namespace, os.geteuid()))
-    try:
-        return published.snapshot()
-    finally:
-        published.close()
+    with Onlooker(namespace) as onlooker:
+        return onlooker.snapshot()
 
 
 def _bounds(max_series: int, gauge_ttl: float) -> tuple[int, float]:
@@ -63,8 +60,11 @@ class Reader:
     that there is, good or bad, is kept aside under another name.
 
     allow_uids: numbers of the users whose segments are drained as well; by default one's own only. guard: install a
-    handler of SIGBUS in this process, so that a segment which somebody cuts short is left aside instead of ending it;
-    faults that are not in segments go to the handler before it.
+    handler of SIGBUS in this process, so that files which somebody cuts short do not end it: a segment is left aside,
+    and without its state this reader stands still and raises StateError; other faults go to the handler before it.
+    events: who keeps the records of rings whose schema says events=True, for as long as this reader has the role; it
+    may lag by half a ring, and what it loses then it counts. Its transactions end with `poll`, or go on in a thread of
+    their own.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class Reader:
         windows: bool = True,
         allow_uids: Iterable[int] = (),
         guard: bool = False,
+        events: EventSink | None = None,
         reset_state: bool = False,
     ) -> None:
         self.namespace, self.ephemeral, self.standby = check_name("namespace", namespace), ephemeral, standby
@@ -93,6 +94,7 @@ class Reader:
             label_producer,
             windows,
             check_uids(allow_uids),
+            events,
         )
         if guard:
             install_guard()

@@ -23,9 +23,11 @@ from ..aggregate.series import SERIES_TABLE
 from ..aggregate.snapshot import Snapshot
 from ..aggregate.state import GAUGE_TTL, MAX_SERIES, State, make_state, state_path
 from ..aggregate.view import View
+from ..events import EventSink
 from ..segment import DIRECTORY
 from ._agent import Agent
 from .control import ASKED, BELL, Control
+from .feed import Feed
 from .keeper import Keeper
 
 logger = logging.getLogger("shmtelemetry")
@@ -67,8 +69,8 @@ class Role:
     """The namespace's lock, its state, and the loop that drains into it.
 
     interval: longest sleep in seconds. max_series, gauge_ttl, label_producer: as State has them. windows: whether to
-    keep what series gained in each of the last seconds. allow_uids: as attach has them. reset_state: begin from zero;
-    what there was is kept aside.
+    keep what series gained in each of the last seconds. allow_uids: as attach has them. events: who keeps the records
+    of rings with events; None for nobody. reset_state: begin from zero; what there was is kept aside.
 
     Raises ReaderBusyError naming the process that has the lock, StateError for a state that cannot be used.
     """
@@ -82,9 +84,10 @@ class Role:
         label_producer: bool | None = None,
         windows: bool = True,
         allow_uids: frozenset[int] = frozenset(),
+        events: EventSink | None = None,
         reset_state: bool = False,
     ) -> None:
-        self._allow_uids = allow_uids
+        self._allow_uids, self._events = allow_uids, events
         self._control = Control(namespace)
         try:
             path = state_path(DIRECTORY, namespace, os.geteuid())
@@ -110,7 +113,8 @@ class Role:
         self._agent = Agent(self._state.store, self._eventfd, int(interval * 1e9), self._control.mapping, BELL, ASKED)
         lag = self._state.place(SERIES_TABLE, self._state.lag)
         self._agent.set_lag(lag, Buckets(self._state.metrics[0].buckets))
-        self._keeper = Keeper(namespace, self._state, self._agent, self._allow_uids)
+        self._feed = Feed(self._events, self._agent, self._allow_uids) if self._events is not None else None
+        self._keeper = Keeper(namespace, self._state, self._agent, self._allow_uids, self._feed)
         seconds = windows_path(self._state.path)
         remove(seconds)  # those of a reader that was killed
         self._recorder = Recorder(seconds, self._state.store, self._state.uuid) if windows else None
@@ -134,6 +138,7 @@ class Role:
     def poll(self) -> int:
         """One turn over every ring; returns how many records. Not while the loop runs."""
         with self._keeping:
+            self._state.check_whole()
             self._keeper.look_now()
             self._keeper.attend()
             self._keeper.check_all()
@@ -141,6 +146,10 @@ class Role:
             drained = self._agent.poll()
             while self._keeper.serve():
                 drained += self._agent.poll()
+            if self._feed is not None:
+                self._feed.catch_up()
+                drained += self._agent.poll()  # gives back what is stored
+                self._keeper.attend()
             self._agent.look()
             self._take_second()
             return int(drained)
@@ -157,10 +166,15 @@ class Role:
         keeper = threading.Thread(target=self._keep, name="shmtel-keeper", daemon=True)
         self._threads = [LoopThread(self._agent.run), keeper]
         keeper.start()
+        if self._feed is not None:
+            self._feed.start()
 
     def _keep(self) -> None:
         calibrated = checked = time.monotonic()
         while not self._stopping:
+            if self._state.mapping.cut:
+                logger.error("the reader stands still: the state of namespace %s was cut short", self._state.namespace)
+                return
             try:
                 if self._control.is_asked:
                     self._serve()
@@ -202,10 +216,13 @@ class Role:
         for thread in self._threads:
             thread.join()
         self._threads = []
+        if self._feed is not None:
+            self._feed.stop()
         self.poll()
 
     def catch_up(self, timeout: float) -> bool:
         """Wait until everything that was published before this call is in the state; False if time ran out."""
+        self._state.check_whole()
         if not self._threads:
             self.poll()
             return True
@@ -228,8 +245,9 @@ class Role:
         try:
             if look:
                 self._keeper.look_now()
-                self._keeper.check(SCRAPE_CHECKS)
             self._keeper.attend()
+            if look:
+                self._keeper.check(SCRAPE_CHECKS)  # after: who has just been found may have ended already
         finally:
             self._keeping.release()
         return True
@@ -253,7 +271,10 @@ class Role:
 
     def snapshot(self, distributions: bool) -> Snapshot:
         with self._view_lock:
-            return self._view.snapshot(distributions)
+            try:
+                return self._view.snapshot(distributions)
+            finally:
+                self._state.check_whole()
 
     @property
     def records(self) -> int:
@@ -277,6 +298,8 @@ class Role:
         finally:
             with self._keeping, self._view_lock:
                 self._keeper.release()
+                if self._feed is not None:
+                    self._feed.close()
                 if self._recorder is not None:
                     self._recorder.close()
                 if remove:

@@ -102,3 +102,17 @@ assert [each.exitcode for each in works] == [0, 0]
 """
     )
     run_python(script)
+
+
+def test_the_first_use_asks_others_while_threads_may_fork_and_segments_be_found() -> None:
+    script = """
+from shmtelemetry.compat.prometheus_client import Gauge
+from shmtelemetry.compat.prometheus_client.store import Store
+from shmtelemetry.liveness import fork_lock
+asked, snapshot = [], Store.snapshot
+Store.snapshot = lambda self: asked.append(fork_lock()._is_owned()) or snapshot(self)
+Gauge("busy", "x").inc()
+Gauge("seen", "x").set(1)
+assert asked == [False, False], asked
+"""
+    run_python(script)

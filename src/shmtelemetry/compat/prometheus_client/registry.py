@@ -1,6 +1,7 @@
 """prometheus_client's registry, which looks at the processes' common state once for all metrics that it collects."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, TypeGuard
@@ -20,15 +21,15 @@ DuplicateTimeseries: type[ValueError] = getattr(original, "DuplicateTimeseries",
 __all__ = ["REGISTRY", "Collector", "CollectorRegistry", "DuplicateTimeseries", "RestrictedRegistry"]
 
 
-class SharedCollector:
+class SharedCollector(ABC):
     """A collector of what all processes have in common."""
 
     def collect(self) -> Iterable[Metric]:
         return self.collect_from(store().snapshot())
 
+    @abstractmethod
     def collect_from(self, snapshot: Snapshot | None) -> Iterable[Metric]:
         """What `collect` gives, from a look that others share."""
-        raise NotImplementedError
 
     def families_from(self, snapshot: Snapshot | None) -> Iterable[Family | Metric]:
         """The same, but arrays where these say everything."""

@@ -1,5 +1,6 @@
 """What the shared metrics have in common: series that come and go, and families made of what all processes have."""
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -60,16 +61,17 @@ class SharedMetric(SharedCollector, MetricWrapperBase):
         if self._values is not None:  # a child, whose values its parent made
             self._begin()
 
+    @abstractmethod
     def _begin(self) -> None:
-        raise NotImplementedError
+        """The series is used from now on."""
 
+    @abstractmethod
     def _release(self) -> None:
         """The series was removed; whoever still holds this object writes nowhere."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _reopen(self) -> None:
         """The name was another process's; go on under the one that is right."""
-        raise NotImplementedError
 
     # ---- series that come and go ----
 
@@ -165,9 +167,9 @@ class SharedMetric(SharedCollector, MetricWrapperBase):
         many = np.array([steps.get(labels, 0.0) for labels in family.labels], np.float64)
         return replace(family, values=np.where(many > 0, family.values + value, family.values))
 
+    @abstractmethod
     def _lines(self, family: Family, series: int, exemplars: Exemplars) -> Iterator[Line]:
         """Suffix, further labels, value and exemplar of each line of a series."""
-        raise NotImplementedError
 
 
 def exemplar_of(kept: taken.Exemplar) -> Exemplar:

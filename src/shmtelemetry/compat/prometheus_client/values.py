@@ -12,6 +12,7 @@ from prometheus_client.samples import Exemplar
 from ...aggregate.snapshot import Family, Snapshot
 from ...errors import ShmtelError
 from ...producer import warn_once
+from ...schema import Metric
 from .._metrics import HistogramValue
 from .places import MODES, Definition, Labels, left, place_of, undefine
 from .store import store
@@ -139,11 +140,16 @@ class GaugeValues(Values):
     def undecided(self) -> bool:
         return not self._place.definition.mode and not self._place.instruments
 
-    def step(self, labels: Labels, adding: bool) -> Any:
-        """Where this process's value is written."""
+    def others_use(self) -> Metric | None:
+        """How another process has decided, where this one has not."""
+        family = self.family(store().snapshot()) if self.undecided else None
+        return family.metric if family is not None else None
+
+    def step(self, labels: Labels, adding: bool, others: Metric | None) -> Any:
+        """Where this process's value is written. others: what others_use has said."""
         merge, keep = MODES[self._place.definition.mode or ("livesum" if adding else "mostrecent")]
-        if self.undecided and (known := self.family(store().snapshot())) is not None:
-            merge, keep = known.metric.merge, known.metric.keep  # another process has decided
+        if self.undecided and others is not None:
+            merge, keep = others.merge, others.keep
         if not self._place.instruments:
             self._merge = merge
         return self._series(self.own(labels), merge=merge, keep=keep)

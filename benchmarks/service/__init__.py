@@ -1,0 +1,1 @@
+"""What the observability service does under load, over real sockets on loopback."""

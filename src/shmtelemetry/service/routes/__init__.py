@@ -1,0 +1,8 @@
+"""The REST interface, a file a group."""
+
+from . import alerts, bots, health, history, metrics, pages, series, system, telemetry, trades, updates
+
+GROUPS = tuple(
+    module.router
+    for module in (pages, telemetry, metrics, series, history, trades, bots, system, alerts, health, updates)
+)

@@ -1,0 +1,1 @@
+"""CSV: rows of a growing file, each of which is one record."""

@@ -1,0 +1,116 @@
+"""The trading pack: schemas of a trading system's records, and instruments and helpers that are ready to use.
+
+    from shmtelemetry import trading
+
+    trading.record_market_data_update("BTCUSDT", "websocket")
+    trading.record_trade("bot1", "BTCUSDT", "buy", quantity=0.5, price=64_000.0)
+    running = trading.ACTIVE_BOTS.labels(status="running")
+    running.set(3)
+
+Nothing is opened by the import: the first use opens one telemetry of the process, see `use`.
+"""
+
+from .helpers import (
+    record_market_data_update,
+    record_market_tick,
+    record_order,
+    record_redis_operation,
+    record_trade,
+    time_database_query,
+    update_portfolio_metrics,
+    update_strategy,
+)
+from .instruments import (
+    ACTIVE_BOTS,
+    API_FAILURES,
+    BATCH_LATENCY,
+    BATCHES_SENT,
+    BOT_ORDERS,
+    BOT_PNL,
+    BOT_TRADES,
+    BUFFER_UTILIZATION,
+    DATABASE_QUERIES,
+    DATABASE_QUERY_DURATION,
+    MARKET_DATA_LAG,
+    MARKET_DATA_UPDATES,
+    NETWORK_DROPPED_PACKETS,
+    NETWORK_RETRANSMISSIONS,
+    OPEN_POSITIONS,
+    ORDER_SUBMISSION_LATENCY,
+    ORDERS_CONSUMED,
+    ORDERS_DROPPED,
+    ORDERS_PRODUCED,
+    ORDERS_SUBMITTED,
+    PORTFOLIO_CASH,
+    PORTFOLIO_POSITIONS,
+    PORTFOLIO_VALUE,
+    PRETRADE_CHECK_LATENCY,
+    REDIS_CONNECTION_ERRORS,
+    REDIS_OPERATIONS,
+    RISK_FAILURES,
+    THROUGHPUT,
+    UNREALIZED_PNL,
+    WEBSOCKET_CONNECTIONS,
+    WEBSOCKET_FAILURES,
+    WEBSOCKET_LATENCY,
+    WEBSOCKET_MESSAGES,
+)
+from .ready import close, use
+from .rings import MARKET_TICKS, ORDERS, STRATEGIES, SYSTEM_SAMPLES, TRADES
+from .schemas import MARKET_TICK, ORDER, STRATEGY, SYSTEM_SAMPLE, TRADE
+
+__all__ = [
+    "ACTIVE_BOTS",
+    "API_FAILURES",
+    "BATCHES_SENT",
+    "BATCH_LATENCY",
+    "BOT_ORDERS",
+    "BOT_PNL",
+    "BOT_TRADES",
+    "BUFFER_UTILIZATION",
+    "DATABASE_QUERIES",
+    "DATABASE_QUERY_DURATION",
+    "MARKET_DATA_LAG",
+    "MARKET_DATA_UPDATES",
+    "MARKET_TICK",
+    "MARKET_TICKS",
+    "NETWORK_DROPPED_PACKETS",
+    "NETWORK_RETRANSMISSIONS",
+    "OPEN_POSITIONS",
+    "ORDER",
+    "ORDERS",
+    "ORDERS_CONSUMED",
+    "ORDERS_DROPPED",
+    "ORDERS_PRODUCED",
+    "ORDERS_SUBMITTED",
+    "ORDER_SUBMISSION_LATENCY",
+    "PORTFOLIO_CASH",
+    "PORTFOLIO_POSITIONS",
+    "PORTFOLIO_VALUE",
+    "PRETRADE_CHECK_LATENCY",
+    "REDIS_CONNECTION_ERRORS",
+    "REDIS_OPERATIONS",
+    "RISK_FAILURES",
+    "STRATEGIES",
+    "STRATEGY",
+    "SYSTEM_SAMPLE",
+    "SYSTEM_SAMPLES",
+    "THROUGHPUT",
+    "TRADE",
+    "TRADES",
+    "UNREALIZED_PNL",
+    "WEBSOCKET_CONNECTIONS",
+    "WEBSOCKET_FAILURES",
+    "WEBSOCKET_LATENCY",
+    "WEBSOCKET_MESSAGES",
+    "close",
+    "record_market_data_update",
+    "record_market_tick",
+    "record_order",
+    "record_redis_operation",
+    "record_trade",
+    "time_database_query",
+    "update_portfolio_metrics",
+    "update_strategy",
+    "use",
+]
