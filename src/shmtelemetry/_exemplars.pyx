@@ -24,7 +24,7 @@ from . import layout
 from .errors import SegmentError
 from .liveness import fork_lock
 from .producer import warn_once
-from .schema import MAX_EXEMPLAR_CHARACTERS
+from .metric import MAX_EXEMPLAR_CHARACTERS
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL

@@ -3,7 +3,7 @@ from types import TracebackType
 from typing import Any, Self, SupportsFloat, TypeVar
 
 from ._ring import Producer
-from .schema import Metric
+from .metric import Metric
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

@@ -25,7 +25,7 @@ from ._writer cimport Writer, just_looked
 from ._clock import clock_kind
 from ._timer import timed
 from .liveness import fork_lock
-from .schema import SECONDS_PER
+from .metric import SECONDS_PER
 
 
 cdef class Handle:

@@ -22,6 +22,7 @@ from .files import open_file
 from .liveness import Process, fork_lock, is_locked, lock
 from .schema import Schema
 from .segment_header import Header, read_header
+from .segment_space import reserve_space
 
 DIRECTORY = "/dev/shm"  # where glibc's shm_open, and so SharedMemory, looks
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -161,7 +162,7 @@ class Segment(shared_memory.SharedMemory):
         try:
             if os.fstat(fd).st_ino != self.inode:
                 raise SegmentError(f"{self.name} was replaced by another file")
-            reserve_space(fd, size, self.mapping.size)
+            reserve_space(fd, size, self.mapping.size, DIRECTORY)
         finally:
             os.close(fd)
         self.mapping.grow(size)
@@ -241,7 +242,7 @@ def create(
         fd = _unnamed_file()
         try:
             lock(fd, layout.LOCK_PRODUCER)
-            reserve_space(fd, where.size)
+            reserve_space(fd, where.size, 0, DIRECTORY)
             mapping = Mapping(fd, where.size, layout.MAX_CATALOGUE)
             mapping.touch()
             with memoryview(mapping) as buffer:
@@ -297,49 +298,6 @@ def _set_access(fd: int, mode: int, group: int | None) -> None:
         os.fchown(fd, -1, group)
     if mode != 0o600:
         os.fchmod(fd, mode)
-
-
-def reserve_space(fd: int, size: int, have: int = 0) -> None:
-    """Give the file its `size` bytes for certain: writing to them can no longer fail. Raises SegmentSpaceError."""
-    wanted = size - have
-    room = cgroup_room()
-    if room is not None and wanted > room:
-        raise SegmentSpaceError(wanted, room, "the cgroup's memory.max")
-    space = os.statvfs(DIRECTORY)
-    free = space.f_bavail * space.f_frsize
-    if space.f_blocks and wanted > free:  # a tmpfs without a limit has no blocks
-        raise SegmentSpaceError(wanted, free, DIRECTORY)
-    try:
-        os.posix_fallocate(fd, have, wanted)
-    except OSError as error:
-        raise SegmentSpaceError(wanted, free, f"{DIRECTORY} ({error.strerror})") from error
-
-
-def cgroup_room() -> int | None:
-    """Bytes below this process's memory.max (cgroup v2), page cache counted as free; None where nothing limits it."""
-    try:
-        with open("/proc/self/cgroup") as file:
-            path = next(line for line in file if line.startswith("0::"))[3:].strip()
-        folder = "/sys/fs/cgroup" + path.rstrip("/")
-        with open(f"{folder}/memory.max") as file:
-            limit = file.read().strip()
-        if limit == "max":
-            return None
-        with open(f"{folder}/memory.current") as file:
-            used = int(file.read())
-        return max(0, int(limit) - max(0, used - _page_cache(folder)))
-    except (OSError, StopIteration, ValueError):
-        return None
-
-
-def _page_cache(folder: str) -> int:
-    """Bytes of a cgroup's page cache, which the kernel gives up before it refuses memory."""
-    try:
-        with open(f"{folder}/memory.stat") as file:
-            figures = dict(line.split() for line in file)
-    except OSError:
-        return 0
-    return int(figures.get("active_file", 0)) + int(figures.get("inactive_file", 0))
 
 
 def check_uids(allow_uids: Iterable[Any]) -> frozenset[int]:

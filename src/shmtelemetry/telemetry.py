@@ -8,8 +8,9 @@ from ._instruments import Counter, Gauge, Handle, Histogram
 from ._ring import Producer
 from .accounting import Stats
 from .liveness import fork_lock
+from .metric import Metric, metric
 from .producer import DEFAULT_CAPACITY, Setup
-from .schema import SAMPLE, Metric, Schema, metric
+from .schema import SAMPLE, Schema
 from .segment import check_group
 
 MAX_LABEL_LENGTH = 4096  # bytes of one label value

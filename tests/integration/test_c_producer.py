@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from shmtelemetry import Reader, Telemetry, layout
+from shmtelemetry.metric import UNITS, metric
 from shmtelemetry.reader.definitions import definitions
-from shmtelemetry.schema import UNITS, metric
 from shmtelemetry.segment import attach, segment_names
 from tests.native import HERE, compiled, driver
 from tests.reading import SHM, running_reader

@@ -14,7 +14,7 @@ import pytest
 
 from shmtelemetry import SAMPLE, Reader, Telemetry, layout
 from shmtelemetry.layout import KIND_METRIC, KIND_SERIES
-from shmtelemetry.schema import metric
+from shmtelemetry.metric import metric
 from tests.forging import Forgery, catalogue_record, series_payload
 
 COUNTER = metric("counter", "c").to_json()

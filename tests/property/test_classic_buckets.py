@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shmtelemetry.schema import MAX_BUCKETS
+from shmtelemetry.metric import MAX_BUCKETS
 from tests.histograms import histogram_of
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)

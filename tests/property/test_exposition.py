@@ -21,7 +21,7 @@ from prometheus_client.utils import floatToGoString
 from shmtelemetry.aggregate.snapshot import Exemplar, Family, Snapshot
 from shmtelemetry.exporters._text import go_string
 from shmtelemetry.exporters.prometheus import Exposition, expose
-from shmtelemetry.schema import UNITS, Metric
+from shmtelemetry.metric import UNITS, Metric
 
 
 class Oracle(Collector):

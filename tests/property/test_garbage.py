@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from shmtelemetry import Consumer, Producer, Schema, field, layout
 from shmtelemetry.accounting import segment_stats
 from shmtelemetry.errors import SegmentError
-from shmtelemetry.schema import Metric
+from shmtelemetry.metric import Metric
 from shmtelemetry.segment import attach
 
 DTYPE = np.dtype([("seq", "<u8"), ("symbol", "S8"), ("price", "<f8")])

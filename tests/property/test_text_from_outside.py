@@ -27,7 +27,7 @@ from shmtelemetry.aggregate.snapshot import Snapshot
 from shmtelemetry.cli import main
 from shmtelemetry.exporters.prometheus import expose
 from shmtelemetry.exporters.protobuf import MetricFamilies
-from shmtelemetry.schema import MAX_EXEMPLAR_CHARACTERS, Metric, is_label_name
+from shmtelemetry.metric import MAX_EXEMPLAR_CHARACTERS, Metric, is_label_name
 from shmtelemetry.telemetry import MAX_LABEL_LENGTH
 from tests.forging import Forgery
 from tests.metric_family import read_delimited

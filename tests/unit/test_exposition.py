@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 
 from shmtelemetry.aggregate.snapshot import Exemplar, Family, Labels, Snapshot
 from shmtelemetry.exporters.prometheus import Exposition, expose
-from shmtelemetry.schema import Metric, metric
+from shmtelemetry.metric import Metric, metric
 
 BORN = 1_700_000_000.25
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from shmtelemetry import SAMPLE, Schema, layout
-from shmtelemetry.schema import MAX_LABEL_BYTES, MAX_LABEL_FIELDS, MAX_METRICS, MERGES, ROLES, UNITS, Metric, Role
+from shmtelemetry.metric import MERGES, UNITS, Metric
+from shmtelemetry.schema import MAX_LABEL_BYTES, MAX_LABEL_FIELDS, MAX_METRICS, ROLES, Role
 from shmtelemetry.telemetry import MAX_LABEL_LENGTH
 from tests.format_page import PAGE, items, numbered, offsets, rows
 from tests.native import compiled

@@ -20,7 +20,7 @@ from shmtelemetry.exporters.http import Health, MetricsServer
 from shmtelemetry.exporters.prometheus import OPENMETRICS, TEXT, negotiate
 from shmtelemetry.exporters.protobuf import PROTOBUF
 from shmtelemetry.listen import UNPROTECTED, Protection
-from shmtelemetry.schema import metric
+from shmtelemetry.metric import metric
 from tests.metric_family import read_delimited
 from tests.processes import wait_until
 

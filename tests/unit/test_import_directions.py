@@ -14,8 +14,9 @@ ROOT = "shmtelemetry"
 
 # Each of these may import what stands before it, and nothing else of the package.
 PRODUCER_SIDE = (
-    "errors", "version", "config", "_timer", "_mapping", "_clock", "_fields", "layout", "schema", "liveness", "files",
-    "segment_header", "segment", "accounting", "recordings",
+    "errors", "version", "config", "_timer", "_mapping", "_clock", "_fields", "layout", "metric", "schema",
+    "liveness", "files",
+    "segment_header", "segment_space", "segment", "accounting", "recordings",
     "producer", "_header", "_threads", "_writer", "_ring", "_entry", "_exemplars", "_instruments", "telemetry",
     "trading.schemas", "trading.ready", "trading.instruments", "trading.rings", "trading.helpers", "trading",
     "sources.intake", "_drain", "sources.csv._rows", "sources.csv.columns", "sources.csv.place", "sources.csv.files",
@@ -26,6 +27,7 @@ PRODUCER_SIDE = (
 )  # fmt: skip
 LEFT = {
     "segment_header",
+    "segment_space",
     "segment",
     "producer",
     "_header",
@@ -43,7 +45,7 @@ LEFT = {
 }  # whatever knows a ring
 BOTH_ENDS = {"sidecar", "recording", "serving", "cli", "demo", "compat", "contrib"}  # may see rings, reader, exporters
 JOINS = {"service.app", "service.counted", "service.collectors.look"}  # meet a reader, or emit figures of their own
-SHOWS = {"aggregate.snapshot", "schema", "errors", "version", "listen"}
+SHOWS = {"aggregate.snapshot", "metric", "schema", "errors", "version", "listen"}
 SERVES = SHOWS | {
     "exporters.answers", "exporters.connections", "exporters.http", "exporters.shown", "trading.schemas",
     "files", "liveness", "config", "events",
@@ -107,7 +109,7 @@ def top(module: str) -> str:
 
 
 def test_the_imports_of_compiled_modules_are_seen_too() -> None:
-    assert {"_ring", "_clock", "schema", "_timer"} <= IMPORTS["_instruments"]
+    assert {"_ring", "_clock", "metric", "_timer"} <= IMPORTS["_instruments"]
     assert {"_writer", "segment", "producer", "layout"} <= IMPORTS["_ring"]
 
 
@@ -127,7 +129,7 @@ def test_the_aggregate_knows_no_ring_and_no_reader() -> None:
     for module, imported in IMPORTS.items():
         if top(module) == "aggregate":
             assert {top(name) for name in imported} <= {
-                "aggregate", "errors", "files", "layout", "schema", "version", "_clock", "_mapping",
+                "aggregate", "errors", "files", "layout", "metric", "schema", "version", "_clock", "_mapping",
             }, module  # fmt: skip
 
 

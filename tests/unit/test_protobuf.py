@@ -11,7 +11,7 @@ from shmtelemetry import Reader, Telemetry
 from shmtelemetry.aggregate.snapshot import Family, Snapshot
 from shmtelemetry.exporters.protobuf import MetricFamilies, is_asked_for
 from shmtelemetry.exporters.shown import Shown
-from shmtelemetry.schema import Metric
+from shmtelemetry.metric import Metric
 from tests.metric_family import native_counts, read_delimited
 
 ASKED = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"

@@ -262,7 +262,7 @@ def test_the_cgroups_limit_is_looked_at_first(
         "/sys/fs/cgroup/jobs/one/memory.current": used,
         "/sys/fs/cgroup/jobs/one/memory.stat": "anon 7\nactive_file 200\ninactive_file 300\n",
     }
-    monkeypatch.setattr("shmtelemetry.segment.open", lambda path: io.StringIO(files[path]), raising=False)
+    monkeypatch.setattr("shmtelemetry.segment_space.open", lambda path: io.StringIO(files[path]), raising=False)
     if room is None:
         Producer("orders", DTYPE, namespace, capacity=8).close()
     else:

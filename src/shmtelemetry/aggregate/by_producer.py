@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ..errors import StateError
-from ..schema import Metric
+from ..metric import Metric
 from .figures import OWN
 from .series import TWICE
 

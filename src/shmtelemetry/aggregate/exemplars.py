@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..layout import EXEMPLAR_LABEL
-from ..schema import MAX_EXEMPLAR_CHARACTERS, is_label_name
+from ..metric import MAX_EXEMPLAR_CHARACTERS, is_label_name
 from .snapshot import Exemplar
 
 _HEAD = struct.Struct("=QdII")  # time_ns, value, length, room; as series.EXEMPLAR

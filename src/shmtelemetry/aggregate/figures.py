@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from ..layout import LAYOUT_VERSION
-from ..schema import Metric
+from ..metric import Metric
 from ..version import VERSION
 from .series import SLOT_ASIDE, SLOT_LIVE
 from .snapshot import Counts, Family, Floats, Labels, ProducerTotals

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from ..schema import Metric
+from ..metric import Metric
 from ._distributions import gather_all
 from .series import BLOCK, PAGE_BUCKETS
 from .snapshot import Distributions, HistogramValue

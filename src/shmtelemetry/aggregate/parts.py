@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
-from ..schema import Metric
+from ..metric import Metric
 
 if TYPE_CHECKING:
     from .state import State

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..schema import Metric
+from ..metric import Metric
 
 if TYPE_CHECKING:
     from .windows import Window

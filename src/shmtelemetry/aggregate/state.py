@@ -13,7 +13,7 @@ from .._mapping import Mapping, link_unnamed
 from ..errors import StateError
 from ..files import open_file, open_own
 from ..layout import BYTE_ORDER
-from ..schema import Metric, sample_names
+from ..metric import Metric, sample_names
 from . import series as layout
 from ._store import Store
 from .by_producer import by_producer, settle

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from .._mapping import Mapping
 from ..errors import StateError
 from ..layout import LABEL_LENGTH
-from ..schema import Metric
+from ..metric import Metric
 from . import figures
 from ._store import copy_slots, copy_state, look_at_marks, marks_stood
 from .exemplars import exemplars_of

@@ -15,10 +15,10 @@ from ..aggregate.snapshot import Snapshot
 from ..aggregate.state import state_path
 from ..errors import SegmentError, StateError
 from ..liveness import Process
+from ..metric import Metric
 from ..reader import read_state
 from ..reader.control import control_path
 from ..reader.definitions import definitions
-from ..schema import Metric
 from ..segment import DIRECTORY, Segment, attach, segment_names
 from .findings import Finding
 

@@ -11,7 +11,8 @@ from .. import config, layout
 from .._clock import clock_kind
 from ..aggregate.series import RESERVE
 from ..schema import SAMPLE
-from ..segment import DIRECTORY, cgroup_room, usable
+from ..segment import DIRECTORY, usable
+from ..segment_space import cgroup_room
 from .findings import Finding
 
 RING: Final = 65536  # records of a producer's ring, by default

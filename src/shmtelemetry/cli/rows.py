@@ -14,7 +14,8 @@ from .._clock import epoch_anchor, tick_length
 from ..aggregate.view import decode_labels
 from ..errors import SegmentError
 from ..following import Records
-from ..schema import SAMPLE, Metric
+from ..metric import Metric
+from ..schema import SAMPLE
 from ..segment import Segment
 
 Row = dict[str, Any]

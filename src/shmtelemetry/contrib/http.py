@@ -8,7 +8,7 @@ from typing import Final
 from .. import config
 from .._instruments import Counter, Histogram
 from ..liveness import fork_lock
-from ..schema import metric
+from ..metric import metric
 from ..segment import check_name
 from ..telemetry import Family, Telemetry
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from ..liveness import fork_lock
-from ..schema import is_label_name
+from ..metric import is_label_name
 from ..telemetry import MAX_LABEL_LENGTH
 
 MAX_SETS: Final = 2000  # of attributes that one instrument tells apart, as OpenTelemetry's SDK has it

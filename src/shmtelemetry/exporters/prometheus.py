@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from ..aggregate.snapshot import Exemplar, Family, Labels, Snapshot
-from ..schema import Metric
+from ..metric import Metric
 from ._text import FamilyLines, GridLines, Joined, compose, go_string
 from .windows import Grid, grids
 

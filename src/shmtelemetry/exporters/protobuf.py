@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..aggregate.snapshot import Exemplar, Family, Labels, Snapshot
-from ..schema import Metric
+from ..metric import Metric
 from ._protobuf import FamilyExemplars, Joined, counters, gauges, histograms
 from .prometheus import sample_names, shown_grids
 

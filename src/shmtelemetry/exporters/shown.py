@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from ..aggregate.snapshot import Family, Labels, Snapshot
-from ..schema import is_label_name
+from ..metric import is_label_name
 from .windows import window_names
 
 logger = logging.getLogger("shmtelemetry")

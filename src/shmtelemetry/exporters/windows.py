@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..aggregate.snapshot import Family, FamilyWindows, Floats, Snapshot
-from ..schema import Metric
+from ..metric import Metric
 
 WINDOW, QUANTILE = "window", "quantile"  # names of labels
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from ..schema import Metric, metric
+from ..metric import Metric, metric
 
 CATEGORIES: Final = ("latency", "throughput", "errors", "business", "system")
 RESPONSE_TIMES: Final = {"P0": "5 minutes", "P1": "15 minutes", "P2": "the same business day"}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..aggregate.snapshot import Family, Snapshot
-from ..schema import SECONDS_PER, Metric
+from ..metric import SECONDS_PER, Metric
 from .catalogue import Catalogue
 from .entries import Category, Definition
 

@@ -2,7 +2,7 @@
 
 from .. import layout
 from ..errors import SegmentError
-from ..schema import Metric
+from ..metric import Metric
 from ..segment import Segment
 from .attachment import catalogue_record
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..aggregate.snapshot import Family, FamilyWindows, HistogramValue, Snapshot
-from ..schema import SECONDS_PER, unit_of_name
+from ..metric import SECONDS_PER, unit_of_name
 from .figures import WINDOW, chosen, finite
 
 SCALE: Final = 2  # of the buckets that are told: 2**SCALE of them an octave

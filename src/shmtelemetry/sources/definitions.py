@@ -14,7 +14,8 @@ import msgspec
 import yaml
 
 from ..errors import one_line
-from ..schema import Metric, field, metric_of_field
+from ..metric import Metric
+from ..schema import field, metric_of_field
 from .intake import Names
 
 MAX_BYTES: Final = 1 << 20  # of one file

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from ..errors import SegmentSpaceError
-from ..schema import Metric, sample_names
+from ..metric import Metric, sample_names
 from ..telemetry import Family, Telemetry
 
 MAX_SERIES: Final = 10_000

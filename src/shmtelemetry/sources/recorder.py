@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from ..errors import one_line
-from ..schema import Metric
+from ..metric import Metric
 from ..telemetry import Telemetry
 from .definitions import BOT, Definitions, Kind, Measure
 from .intake import MAX_LABEL, OVERFLOW, Intake, Names, Refused

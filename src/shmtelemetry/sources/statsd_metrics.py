@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..errors import SegmentSpaceError
-from ..schema import SECONDS_PER, Metric, metric, unit_of_name
+from ..metric import SECONDS_PER, Metric, metric, unit_of_name
 from ..telemetry import Telemetry
 from .intake import MAX_LABEL, Intake, Names, Refused
 from .lines import Line, labels, legal, parse

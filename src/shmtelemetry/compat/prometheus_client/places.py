@@ -21,7 +21,7 @@ from prometheus_client.openmetrics.exposition import VALUES, escape_label_name, 
 from ...aggregate.by_producer import by_producer
 from ...aggregate.figures import OWN
 from ...liveness import fork_lock
-from ...schema import Metric, sample_names
+from ...metric import Metric, sample_names
 from ...telemetry import Telemetry
 from .store import store
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...aggregate.snapshot import Family
-from ...schema import Metric
+from ...metric import Metric
 
 Labels = tuple[str, ...]
 

@@ -15,9 +15,9 @@ from ... import config
 from ...aggregate.snapshot import Family, Snapshot
 from ...errors import ShmtelError
 from ...liveness import fork_lock
+from ...metric import Metric
 from ...producer import warn_once
 from ...reader import Reader, read_state
-from ...schema import Metric
 from ...segment import usable
 from ...telemetry import Telemetry
 from .._metrics import count_fork

@@ -11,8 +11,8 @@ from prometheus_client.samples import Exemplar
 
 from ...aggregate.snapshot import Family, Snapshot
 from ...errors import ShmtelError
+from ...metric import Metric
 from ...producer import warn_once
-from ...schema import Metric
 from .._metrics import HistogramValue
 from .places import MODES, Definition, Labels, left, place_of, undefine
 from .store import store

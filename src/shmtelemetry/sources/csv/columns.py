@@ -8,7 +8,8 @@ import numpy as np
 
 from ...config import read_toml
 from ...errors import one_line
-from ...schema import UNITS, Role, Schema, field
+from ...metric import UNITS
+from ...schema import Role, Schema, field
 from ...trading.schemas import SYSTEM_SAMPLE
 
 LABEL_BYTES: Final = 64  # of one label value; longer ones are refused
