@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from shmtelemetry import Producer, Reader, Schema, Telemetry, field, layout, rea
 from shmtelemetry.aggregate.snapshot import ProducerTotals
 from shmtelemetry.segment import segment_names
 from tests.exactness import Image
+from tests.hostile import store
 from tests.processes import in_child, kill, wait_until
 from tests.reading import read_position, running_reader, talker, the_segment, write_position
 
@@ -71,6 +73,27 @@ def test_a_killed_producers_segment_that_somebody_unlinked_is_folded(namespace: 
         assert reader.snapshot().value("c_total") == totals.consumed + totals.coalesced
         unlink_all(namespace)
         segment.close()
+
+
+def test_what_is_being_written_is_on_its_way_until_its_producer_has_ended(namespace: str) -> None:
+    def shown() -> tuple[int, float, float]:
+        reader.poll()
+        snapshot = reader.snapshot()
+        assert snapshot.producers["p"].holds
+        name = "shmtel_{}_records_total".format
+        rejected = snapshot.value(name("rejected"), producer="p")
+        return snapshot.producers["p"].in_ring, snapshot.value(name("aborted"), producer="p"), rejected
+
+    with Reader(namespace, ephemeral=True) as reader, Telemetry("p", namespace) as telemetry:
+        counter = telemetry.counter("c")
+        counter.inc()
+        with pytest.raises(ValueError, match="got nan"):
+            counter.emit(math.nan)
+        segment = telemetry._producer.segment
+        store(segment, segment.header.producer_offset + layout.CLAIMED_POSITION, 2)
+        assert shown() == (1, 0, 1)
+        telemetry.close()
+        assert shown() == (0, 1, 1)
 
 
 def test_a_producer_that_ends_while_there_is_no_reader_is_not_shown_as_living(namespace: str) -> None:

@@ -44,7 +44,7 @@ def assert_consistent(snapshot: Snapshot) -> int:
     producer = snapshot.producers["p"]
     assert producer.holds
     assert 0 <= producer.in_ring <= producer.capacity
-    assert 0 <= producer.aborted <= 1
+    assert producer.aborted == 0
     return twos.count + mixed.count
 
 

@@ -50,18 +50,20 @@ def _totals(text: str, name: np.void, slots: list[np.void]) -> ProducerTotals:
     ]
     dropped = {reason: total(f"dropped_{reason}") for reason in REASONS}
     live = [slot for slot in slots if slot["status"] == SLOT_LIVE]
+    # What a living producer has claimed it is writing now; only of others it will never be written.
+    aborted = sum(claimed[at] - written[at] for at, slot in enumerate(slots) if slot["status"] != SLOT_LIVE)
     not_written = [sum(int(slot[field]) for field in NOT_WRITTEN) for slot in slots]
     return ProducerTotals(
         name=text,
         live=len(live),
         attempted=int(name["attempted"]) + sum(claimed) + sum(not_written),
         consumed=int(name["consumed"]) + sum(read) - sum(int(slot["overwritten"]) for slot in slots),
-        in_ring=sum(written) - sum(read) - sum(gone),
+        in_ring=sum(claimed) - aborted - sum(read) - sum(gone),
         coalesced=total("coalesced"),
         dropped=dropped,
         overwritten=total("overwritten") + sum(gone),
         rejected=total("rejected"),
-        aborted=int(name["aborted"]) + sum(claimed) - sum(written),
+        aborted=int(name["aborted"]) + aborted,
         invalid=total("invalid"),
         capacity=sum(int(slot["capacity"]) for slot in live),
     )
@@ -109,6 +111,20 @@ def families(header: np.void, found: Mapping[str, ProducerTotals]) -> Iterator[t
         "Records of overwrite_oldest rings that were replaced before the reader took them.",
         ("producer",),
         {key: producer.overwritten for key, producer in by_name.items()},
+    )
+    yield _family(
+        "counter",
+        "shmtel_rejected_records_total",
+        "Emits that were refused, because of a value that cannot be.",
+        ("producer",),
+        {key: producer.rejected for key, producer in by_name.items()},
+    )
+    yield _family(
+        "counter",
+        "shmtel_aborted_records_total",
+        "Records that their producer was writing when it was killed.",
+        ("producer",),
+        {key: producer.aborted for key, producer in by_name.items()},
     )
     yield _family(
         "counter",

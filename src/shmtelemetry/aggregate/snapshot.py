@@ -57,7 +57,10 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class ProducerTotals:
-    """The accounting of all segments of one producer name, ended ones included, in records, as accounting.Stats."""
+    """The accounting of all segments of one producer name, ended ones included, in records, as accounting.Stats.
+
+    What a living producer is writing at the moment is in_ring here: aborted never falls.
+    """
 
     name: str
     live: int
