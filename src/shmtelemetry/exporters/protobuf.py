@@ -112,7 +112,8 @@ def _label_texts(names: tuple[str, ...], labels: Labels) -> Joined:
     columns = dict(zip(names, zip(*labels, strict=True), strict=True))
     written = []
     for name in sorted(columns):
-        pairs = {value: _pair(name, value) for value in set(columns[name])}
+        named = _field(1, name)
+        pairs = {value: _field(1, named + _field(2, value)) for value in set(columns[name])}
         written.append([pairs[value] for value in columns[name]])
     return _joined([b"".join(row) for row in zip(*written, strict=True)] if names else [b""] * len(labels))
 
@@ -153,7 +154,12 @@ def _exemplars(exemplars: tuple[Exemplar, ...]) -> FamilyExemplars:
 # ---- the wire ----
 
 
+_ONE_BYTE = tuple(bytes((value,)) for value in range(0x80))
+
+
 def _varint(value: int) -> bytes:
+    if value < 0x80:  # most are, and a first scrape of many series writes many
+        return _ONE_BYTE[value]
     written = bytearray()
     while value > 0x7F:
         written.append(value & 0x7F | 0x80)
