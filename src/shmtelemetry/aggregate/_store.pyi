@@ -13,10 +13,11 @@ class Store:
 def structures() -> dict[str, int]: ...
 def copy_state(
     state: memoryview,
-    to: npt.NDArray[np.uint8],
     entries: npt.NDArray[np.uint8],
+    classics: npt.NDArray[np.uint64],
+    to: npt.NDArray[np.uint8],
     series: npt.NDArray[np.uint64],
-    classic_lengths: npt.NDArray[np.uint64],
+    classic_begin: npt.NDArray[np.uint64],
     distributions: bool,
     patience: float,
 ) -> int: ...

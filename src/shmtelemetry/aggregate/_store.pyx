@@ -108,9 +108,13 @@ def structures() -> dict[str, int]:
 
 # ---- copying the state ----
 
+cdef inline bint is_within(uint64_t size, uint64_t offset, uint64_t length) noexcept nogil:
+    return offset <= size and length <= size - offset
+
+
 cdef bint copy_block(unsigned char *to, const unsigned char *base, uint64_t size, uint64_t offset,
                      uint64_t length) noexcept nogil:
-    if offset > size or length > size - offset:
+    if not is_within(size, offset, length):
         return False
     memcpy(to + offset, base + offset, length)
     return True
@@ -132,19 +136,20 @@ cdef bint copy_exemplars(unsigned char *to, const unsigned char *base, uint64_t 
     return True
 
 
-cdef int copy_series(unsigned char *to, const unsigned char *base, uint64_t size, uint64_t at,
-                     uint64_t classic_length, bint distributions) noexcept nogil:
+cdef int copy_series(Series *copy, uint64_t *classic, uint64_t classic_length, unsigned char *to,
+                     const unsigned char *base, uint64_t size, uint64_t at, bint distributions) noexcept nogil:
     """Copy one series with its arrays. Returns 1, 0 if it changed meanwhile, -1 if it reaches beyond `size`."""
     cdef const Series *live = <const Series *>(base + at)
-    cdef const Series *copy = <const Series *>(to + at)
-    cdef uint64_t directory, entry, length
-    cdef uint64_t mark = shmtel_mark_look(&live.mark)
+    cdef uint64_t directory, entry, length, mark
+    if not is_within(size, at, sizeof(Series)):
+        return -1
+    mark = shmtel_mark_look(&live.mark)
     if mark & 1:
         return 0
-    if not copy_block(to, base, size, at, sizeof(Series)):
+    memcpy(copy, live, sizeof(Series))
+    if not is_within(size, copy.classic, classic_length * 8):
         return -1
-    if not copy_block(to, base, size, copy.classic, classic_length * 8):
-        return -1
+    memcpy(classic, base + copy.classic, classic_length * 8)
     if copy.exemplars and not copy_exemplars(to, base, size, copy.exemplars, max(classic_length, 1)):
         return -1
     if distributions:
@@ -171,33 +176,37 @@ cdef bint wait_on(uint64_t *began, uint64_t patience_ns) noexcept nogil:
     return True
 
 
-def copy_state(const unsigned char[::1] state, unsigned char[::1] to, unsigned char[::1] entries,
-               const uint64_t[::1] series, const uint64_t[::1] classic_lengths, bint distributions,
-               double patience) -> int:
-    """Copy series to the same offsets of `to`, so that each is consistent in itself, and their structures to `entries`
-    as well, one behind the other.
+def copy_state(const unsigned char[::1] state, unsigned char[::1] entries, uint64_t[::1] classics,
+               unsigned char[::1] to, const uint64_t[::1] series, const uint64_t[::1] classic_begin,
+               bint distributions, double patience) -> int:
+    """Copy series, so that each is consistent in itself: their structures to `entries` and their classic counts to
+    `classics`, one behind the other, their exemplars to the same offsets of `to`.
 
-    series: offset of each. classic_lengths: counts of its classic array. distributions: their exponential counts too.
-    patience: seconds to wait for one that is being changed.
+    series: offset of each. classic_begin: where the counts of each begin in `classics`, and where the last ones end.
+    distributions: their exponential counts too, to `to`. patience: seconds to wait for one that is being changed.
     Returns how many never stood still long enough: 0 but for a state that is damaged; -1 if one reaches beyond `to`.
     """
     cdef const unsigned char *base = &state[0]
     cdef uint64_t size = min(state.shape[0], to.shape[0]), patience_ns = <uint64_t>(patience * 1e9), began
-    cdef Py_ssize_t at, attempt
+    cdef Py_ssize_t at, attempt, count = series.shape[0]
+    cdef Series *copies = <Series *>&entries[0] if count else NULL
+    cdef uint64_t *counts = &classics[0] if classics.shape[0] else NULL
     cdef int copied = 1
-    if entries.shape[0] < <Py_ssize_t>(series.shape[0] * sizeof(Series)):
-        raise ValueError(f"{entries.shape[0]} bytes for {series.shape[0]} series")
+    if entries.shape[0] < <Py_ssize_t>(count * sizeof(Series)) or classic_begin.shape[0] != count + 1:
+        raise ValueError(f"{entries.shape[0]} bytes and {classic_begin.shape[0]} places for {count} series")
+    if classics.shape[0] < <Py_ssize_t>classic_begin[count]:
+        raise ValueError(f"{classics.shape[0]} places for {classic_begin[count]} counts")
     with nogil:
-        for at in range(series.shape[0]):
+        for at in range(count):
             attempt, began = 0, 0
             while True:
-                copied = copy_series(&to[0], base, size, series[at], classic_lengths[at], distributions)
+                copied = copy_series(copies + at, counts + classic_begin[at], classic_begin[at + 1] - classic_begin[at],
+                                     &to[0], base, size, series[at], distributions)
                 attempt += 1
                 if copied or (attempt % ATTEMPTS == 0 and not wait_on(&began, patience_ns)):
                     break
             if copied <= 0:
                 break
-            memcpy(&entries[at * sizeof(Series)], &to[0] + series[at], sizeof(Series))
     return -1 if copied < 0 else copied == 0
 
 

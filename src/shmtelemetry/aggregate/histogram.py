@@ -27,11 +27,11 @@ def exponential(entry: np.void, state: npt.NDArray[np.uint8]) -> tuple[int, npt.
     return (first + low - BIAS) * PAGE_BUCKETS + 1, counts.reshape(-1)
 
 
-def histogram_value(entry: np.void, metric: Metric, state: npt.NDArray[np.uint8]) -> HistogramValue:
-    """The distribution of one SERIES entry."""
+def histogram_value(
+    entry: np.void, metric: Metric, classic: npt.NDArray[np.uint64], state: npt.NDArray[np.uint8]
+) -> HistogramValue:
+    """The distribution of one SERIES entry. classic: its classic counts."""
     first, counts = exponential(entry, state)
-    begin = int(entry["classic"])
-    classic = state[begin : begin + 8 * (len(metric.buckets) + 1)].view(np.uint64)
     cumulative = np.cumsum(classic).tolist()
     count = int(cumulative[-1])
     return HistogramValue(

@@ -33,6 +33,7 @@ from .snapshot import Distributions, Family, HistogramValue, Labels, Snapshot
 from .windows import Windows
 
 Bytes = npt.NDArray[np.uint8]
+Words = npt.NDArray[np.uint64]
 
 PATIENCE = 5.0  # seconds that a copy waits for what is being changed; the loop may be descheduled in the middle of it
 
@@ -82,7 +83,7 @@ class View:
         self.metrics: list[Metric] = []
         self.series: list[tuple[int, tuple[str, ...]]] = []  # number → (number of the metric, label values)
         self._offsets = np.empty(0, np.uint64)  # of each series' structure
-        self._classic_lengths = np.empty(0, np.uint64)
+        self._classic_begin = np.zeros(1, np.uint64)  # of each series' classic counts among those of all; and their end
         self._scratch = np.empty(0, np.uint8)
         self._grouped: tuple[int, int, int] | None = None  # counts that the two below were made for
         self._numbers: list[npt.NDArray[np.int64]] = []  # of the exposed series of each metric
@@ -163,14 +164,15 @@ class View:
             self.series.append((int(entry["metric"]), decode_labels(stored[4:], int.from_bytes(stored[:4], "little"))))
 
     def _locate(self) -> None:
-        """The place of each series' structure, and the length of its classic array, for all that are known."""
+        """The place of each series' structure, and of its classic counts in a copy, for all that are known."""
         begin, count = len(self._offsets), len(self.series)
         if begin == count:
             return
         places = [self.place(SERIES_TABLE, number) for number in range(begin, count)]
         lengths = [self.classic_length(metric) for metric, _ in self.series[begin:]]
         self._offsets = np.append(self._offsets, np.array(places, np.uint64))
-        self._classic_lengths = np.append(self._classic_lengths, np.array(lengths, np.uint64))
+        ends = self._classic_begin[-1] + np.cumsum(np.array(lengths, np.uint64))
+        self._classic_begin = np.append(self._classic_begin, ends)
 
     def classic_length(self, metric: int) -> int:
         definition = self.metrics[metric]
@@ -187,13 +189,15 @@ class View:
             self._locate()
         except ValueError as error:
             raise StateError(f"the state of namespace {self.namespace} cannot be read: {error}") from error
-        copied, entries = self._room(distributions), np.empty(len(self._offsets), SERIES)
+        entries, classics = np.empty(len(self._offsets), SERIES), np.empty(int(self._classic_begin[-1]), np.uint64)
+        copied = self._room(distributions)
         unstable = copy_state(
             memoryview(self.mapping),
-            copied,
             entries.view(np.uint8),
+            classics,
+            copied,
             self._offsets,
-            self._classic_lengths,
+            self._classic_begin,
             distributions,
             self._patience,
         )
@@ -205,10 +209,11 @@ class View:
             raise StateError(f"the state of namespace {self.namespace} points beyond its end")
         if unstable:
             raise UnrestError(self.namespace)
-        return self._made_of(copied, entries, retired, distributions)
+        return self._made_of(entries, classics, copied, retired, distributions)
 
     def _room(self, distributions: bool) -> Bytes:
-        """Room for a copy. Pages of fresh memory cost more than copying, so it is used again where nothing stays."""
+        """Room for a copy of what is not in every series. Pages of fresh memory cost more than copying, so it is used
+        again where nothing stays."""
         size = self.mapping.size
         if distributions:
             return np.empty(size, np.uint8)
@@ -238,14 +243,16 @@ class View:
             raise UnrestError(self.namespace)
         return copied.view(SLOTS.dtype)
 
-    def _made_of(self, copied: Bytes, entries: np.ndarray, retired: int, distributions: bool) -> Snapshot:
+    def _made_of(
+        self, entries: np.ndarray, classics: Words, copied: Bytes, retired: int, distributions: bool
+    ) -> Snapshot:
         header = np.frombuffer(self.block(0, HEADER.itemsize), HEADER)[0]
         self._group(entries, retired)
         producers = figures.producers(*self._accounts())
         numbers = self._numbers
         families = dict(figures.families(header, producers))
         for number, metric in enumerate(self.metrics):
-            families[metric.name] = self._family(number, entries, copied)
+            families[metric.name] = self._family(number, entries, classics, copied)
 
         def number_of(name: str) -> int:
             return next(number for number, metric in enumerate(self.metrics) if metric.name == name)
@@ -253,8 +260,9 @@ class View:
         def histogram(name: str, at: int) -> HistogramValue:
             if not distributions:
                 raise ValueError("this snapshot was taken without distributions")
-            number = number_of(name)
-            return histogram_value(entries[numbers[number][at]], self.metrics[number], copied)
+            number, counts = number_of(name), families[name].counts
+            assert counts is not None  # it is a histogram
+            return histogram_value(entries[numbers[number][at]], self.metrics[number], counts[at], copied)
 
         # After the copy: a maximum that was taken from the copied series before is in the file.
         gained = recent(self._seconds, bytes(header["uuid"]))
@@ -281,14 +289,15 @@ class View:
         self._labels = [tuple(self.series[number][1] for number in numbers) for numbers in exposed]
         self._grouped = seen
 
-    def _family(self, number: int, entries: np.ndarray, copied: Bytes) -> Family:
+    def _family(self, number: int, entries: np.ndarray, classics: Words, copied: Bytes) -> Family:
         metric, labels, mine = self.metrics[number], self._labels[number], _picked(entries, self._numbers[number])
         created = mine["created_ns"] / 1e9
         if metric.kind == "gauge" and metric.merge != "last":
             return figures.merged_gauge(metric, labels, mine, created)
         counts = None
         if metric.kind == "histogram":
-            counts = rows(copied, mine["classic"], 8 * self.classic_length(number))
+            begin = self._classic_begin[self._numbers[number]]
+            counts = classics[begin[:, None] + np.arange(self.classic_length(number), dtype=np.uint64)]
         exemplars = exemplars_of(mine["exemplars"], max(1, self.classic_length(number)), copied)
         times = mine["time_ns"].copy() if metric.kind == "gauge" else None
         return Family(metric, metric.labels, labels, mine["value"].copy(), created, counts, exemplars, times)
@@ -298,10 +307,3 @@ def _picked(entries: np.ndarray, numbers: npt.NDArray[np.int64]) -> np.ndarray:
     """Those entries; without a copy where they stand side by side, as the series of most metrics do."""
     begin, end = (int(numbers[0]), int(numbers[-1]) + 1) if len(numbers) else (0, 0)
     return entries[begin:end] if end - begin == len(numbers) else entries[numbers]
-
-
-def rows(copied: Bytes, offsets: npt.NDArray[np.uint64], length: int) -> npt.NDArray[np.uint64]:
-    """The `length` bytes at each offset, as u8 words: shape (len(offsets), length / 8)."""
-    words = copied[: len(copied) // 8 * 8].view(np.uint64)
-    found: npt.NDArray[np.uint64] = words[(offsets // 8)[:, None] + np.arange(length // 8, dtype=np.uint64)]
-    return found
