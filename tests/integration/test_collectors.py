@@ -14,7 +14,7 @@ import pytest
 from shmtelemetry import Reader
 from shmtelemetry.demo.bots import BOTS
 from shmtelemetry.demo.order_flow import INSTRUMENTS
-from shmtelemetry.demo.platform import Platform
+from shmtelemetry.demo.platform import Platform, together
 from shmtelemetry.service.collectors import (
     Answer,
     Collectors,
@@ -54,7 +54,7 @@ class Asked:
 def platform(namespace: str, tmp_path: Path) -> Iterator[Platform]:
     with Reader(namespace, ephemeral=True, events=EventStore(tmp_path / "history.sqlite")) as reader:
         reader.start()
-        with Platform(namespace, rate=5_000) as platform:
+        with Platform(together(namespace), rate=5_000) as platform:
             platform.start()
             platform.go()
             yield platform

@@ -19,8 +19,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from shmtelemetry.demo.accounts import settle_account
-from shmtelemetry.demo.platform import Platform
-from shmtelemetry.demo.services import PRODUCER_NAMES, SERVICE_NAMES
+from shmtelemetry.demo.platform import Platform, together
+from shmtelemetry.demo.services import PRODUCER_NAMES, PRODUCERS, SERVICE_NAMES
 from shmtelemetry.sidecar import Sidecar
 from shmtelemetry.trading.schemas import ORDER_STATUSES
 from tests.processes import PATIENCE, wait_until
@@ -43,7 +43,7 @@ class RunningDemo:
             start_new_session=True,  # a process group of its own, as in a terminal
         )
         self.said = ""
-        self.metrics_url = self._read_url()
+        self.metrics_url = self.next_url()
 
     def scrape(self) -> Totals | None:
         """The page's totals; None once the server is gone."""
@@ -67,8 +67,8 @@ class RunningDemo:
         return self.process.returncode, json.loads(out.splitlines()[-1]) if out else None
 
     def segments(self) -> list[str]:
-        """What there is in /dev/shm of the demo's namespace."""
-        return [path.name for path in Path("/dev/shm").glob(f"shmtel.demo-{self.process.pid}.*")]
+        """What there is in /dev/shm of the demo's namespaces."""
+        return [path.name for path in Path("/dev/shm").glob(f"shmtel.demo-{self.process.pid}[.-]*")]
 
     def close(self) -> None:
         """Leaves nothing behind, however the test ended."""
@@ -78,7 +78,8 @@ class RunningDemo:
         for name in self.segments():
             Path("/dev/shm", name).unlink(missing_ok=True)
 
-    def _read_url(self) -> str:
+    def next_url(self) -> str:
+        """The next URL of metrics that it says."""
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.said += line
@@ -88,8 +89,7 @@ class RunningDemo:
         raise AssertionError(f"the demo ended before it printed its URL:\n{self.said}")
 
     def _producers_with_records(self) -> set[str]:
-        records = (self.scrape() or {}).items()
-        return {dict(labels)["producer"] for (name, labels), n in records if name == "shmtel_records_total" and n}
+        return records_of(self.scrape() or {})
 
 
 @pytest.fixture
@@ -114,6 +114,11 @@ def scrape(url: str) -> Totals:
         for sample in family.samples
         if family.type == "counter" or (family.type == "histogram" and not sample.name.endswith("_sum"))
     }
+
+
+def records_of(totals: Totals) -> set[str]:
+    """The producers of which records were read."""
+    return {dict(labels)["producer"] for (name, labels), n in totals.items() if name == "shmtel_records_total" and n}
 
 
 def total(totals: Totals, name: str, **labels: str) -> float:
@@ -146,7 +151,7 @@ def test_the_demo_accounts_for_every_record_and_its_counters_only_grow(
 
     assert code == 0, demo.said
     assert result is not None
-    assert result["metrics_url"] == demo.metrics_url
+    assert result["metrics_urls"] == [demo.metrics_url]
     assert result["records_per_second"] > 0
     assert [account["name"] for account in result["producers"]] == list(PRODUCER_NAMES)
     for account in result["producers"]:
@@ -168,7 +173,7 @@ def test_the_demo_accounts_for_every_record_and_its_counters_only_grow(
 def test_in_the_end_every_count_on_the_page_is_exact() -> None:
     namespace = f"demo-test-{os.getpid()}"
     with Sidecar(namespace, listen="127.0.0.1:0", ephemeral=True) as sidecar:
-        with Platform(namespace, rate=5_000) as platform:
+        with Platform(together(namespace), rate=5_000) as platform:
             platform.start()
             platform.go()
             wait_until(
@@ -284,8 +289,22 @@ def test_a_service_that_is_killed_ends_the_demo_with_an_error_that_names_it(
     assert demo.segments() == []
 
 
-def test_no_service_outlives_the_demo(start: Callable[..., RunningDemo]) -> None:
-    demo = start()
+def test_each_service_of_a_platform_has_a_reader_and_a_port_of_its_own(start: Callable[..., RunningDemo]) -> None:
+    demo = start("--platform", "--metrics-port", "0")
+    urls = [demo.metrics_url, *(demo.next_url() for _ in SERVICE_NAMES[1:])]
+    wanted = [set(PRODUCERS[service]) for service in SERVICE_NAMES]
+    wait_until(lambda: [records_of(scrape(url)) for url in urls] == wanted, "each reader has its service's records")
+    demo.process.terminate()
+    code, result = demo.finish()
+    assert code == 0, demo.said
+    assert result is not None
+    assert result["metrics_urls"] == urls
+    assert [account["name"] for account in result["producers"] if account["holds"]] == list(PRODUCER_NAMES)
+    assert demo.segments() == []
+
+
+def test_no_service_outlives_the_demo(start: Callable[..., RunningDemo], tmp_path: Path) -> None:
+    demo = start(TMPDIR=str(tmp_path))
     demo.wait_for_records()
     services = demo.services()
     demo.process.kill()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from shmtelemetry.demo.platform import Platform
+from shmtelemetry.demo.platform import Platform, together
 from tests.browser import Seen, browser, opened, screenshot
 from tests.processes import wait_until
 from tests.readers import Running
@@ -38,7 +38,10 @@ def chromium() -> Iterator[Browser]:
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """The demo's four processes, and a service that shows them."""
     namespace = "demo" if IMAGES else new_namespace()
-    with service(namespace, tmp_path_factory.mktemp("page")) as running, Platform(namespace, RATE) as platform:
+    with (
+        service(namespace, tmp_path_factory.mktemp("page")) as running,
+        Platform(together(namespace), RATE) as platform,
+    ):
         platform.start()
         platform.go()
         await_value(running.url, "/api/trades?limit=1", lambda told: told["count"] == 1)

@@ -9,3 +9,4 @@ trading pack. :func:`shmtelemetry.demo.run.run_demo` starts them, and beside the
 from typing import Final
 
 DEFAULT_RATE: Final = 12_000  # market data messages a second
+DEFAULT_METRICS_PORT: Final = 9090  # with a reader for each service, of the first; the others follow

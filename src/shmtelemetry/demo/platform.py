@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
@@ -16,6 +16,7 @@ from typing import Final, Self
 from shmtelemetry.demo.services import (
     GO,
     READY,
+    SERVICE_NAMES,
     Report,
     receive,
     run_execution_engine,
@@ -29,6 +30,16 @@ _STOP_SECONDS: Final = 30.0  # to flush the pipeline and report
 _JOIN_SECONDS: Final = 10.0  # to end after that; what still runs then is terminated
 
 
+def together(namespace: str) -> dict[str, str]:
+    """All services in one namespace."""
+    return dict.fromkeys(SERVICE_NAMES, namespace)
+
+
+def apart(namespace: str) -> dict[str, str]:
+    """Each service in one of its own."""
+    return {name: f"{namespace}-{name}" for name in SERVICE_NAMES}
+
+
 class ServiceError(Exception):
     """A service could not start; it has printed why."""
 
@@ -36,13 +47,13 @@ class ServiceError(Exception):
 class Platform:
     """The four processes. A context manager that leaves none of them behind.
 
-    namespace: of all four producers.
+    namespaces: name of a service → namespace of its producers.
     rate: market data messages a second.
     seed: of the order flow.
     """
 
-    def __init__(self, namespace: str, rate: int, seed: int = 1) -> None:
-        self._namespace = namespace
+    def __init__(self, namespaces: Mapping[str, str], rate: int, seed: int = 1) -> None:
+        self._namespaces = namespaces
         self._rate = rate
         self._seed = seed
         self._processes: list[SpawnProcess] = []
@@ -124,7 +135,7 @@ class Platform:
     def _spawn(self, name: str, run: Callable[..., None], *arguments: object) -> None:
         ours, theirs = multiprocessing.Pipe()
         process = multiprocessing.get_context("spawn").Process(
-            target=run, name=name, args=(self._namespace, theirs, *arguments), daemon=True
+            target=run, name=name, args=(self._namespaces[name], theirs, *arguments), daemon=True
         )
         process.start()
         theirs.close()

@@ -9,20 +9,20 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import FrameType
 from typing import Final, TextIO
 
-from shmtelemetry.aggregate.snapshot import Snapshot
-from shmtelemetry.demo import DEFAULT_RATE
+from shmtelemetry.aggregate.snapshot import ProducerTotals
+from shmtelemetry.demo import DEFAULT_METRICS_PORT, DEFAULT_RATE
 from shmtelemetry.demo.accounts import Account, as_rows, settle_account, table
 from shmtelemetry.demo.live import LiveLine
-from shmtelemetry.demo.platform import Platform, ServiceError
+from shmtelemetry.demo.platform import Platform, ServiceError, apart, together
 from shmtelemetry.demo.services import PRODUCER_NAMES, PRODUCERS, Report, say
-from shmtelemetry.demo.web import Web, web
+from shmtelemetry.demo.web import Web, platform_web, web
 
 DEFAULT_LISTEN: Final = "127.0.0.1:8000"
 
@@ -34,6 +34,8 @@ def run_demo(
     listen: str = DEFAULT_LISTEN,
     rate: int = DEFAULT_RATE,
     as_json: bool = False,
+    platform: bool = False,
+    metrics_port: int = DEFAULT_METRICS_PORT,
 ) -> int:
     """Runs the trading platform; prints a line a second, and the accounts in the end.
 
@@ -41,13 +43,19 @@ def run_demo(
     listen: HOST:PORT of the web server with the page and ``/metrics``; port 0 takes a free one.
     rate: market data messages a second; each causes about a dozen records.
     as_json: everything for people goes to stderr, and the last line on stdout is one JSON object.
+    platform: each service has a namespace, a reader and a port of its own, as if they ran in four containers.
+    metrics_port: of the first of them, the others follow; 0 takes free ones.
 
     Returns the exit code: 0 if every service came to its regular end and every record is accounted for, or 1.
     Must be called in the main thread, because it handles signals.
     """
     out = sys.stderr if as_json else sys.stdout
     try:
-        outcome = _run(seconds, listen, rate, out)
+        namespace = f"demo-{os.getpid()}"
+        services = apart(namespace) if platform else together(namespace)
+        shown = platform_web(namespace, listen, services, metrics_port) if platform else web(namespace, listen)
+        with _stop_requests() as stop_request, shown as there, Platform(services, rate) as running:
+            outcome = _run(there, running, stop_request, seconds, out)
     except ServiceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -65,39 +73,36 @@ class _Outcome:
     complaints: list[str]
     records_per_second: float
     page_url: str | None
-    metrics_url: str
+    metrics_urls: tuple[str, ...]
 
     def as_json(self) -> dict[str, object]:
         return {
             "producers": as_rows(self.accounts),
             "records_per_second": round(self.records_per_second, 1),
             "page_url": self.page_url,
-            "metrics_url": self.metrics_url,
+            "metrics_urls": self.metrics_urls,
         }
 
 
-def _run(seconds: float | None, listen: str, rate: int, out: TextIO) -> _Outcome:
-    namespace = f"demo-{os.getpid()}"
-    with (
-        _stop_requests() as stop_request,
-        web(namespace, listen) as shown,
-        Platform(namespace, rate) as platform,
-    ):
-        platform.start()
-        page_url, metrics_url = None if shown.missing else f"{shown.url}/", f"{shown.url}/metrics"
-        pids = ", ".join(f"{name} {pid}" for name, pid in platform.pids.items())
-        page = page_url or f"none without {shown.missing}: pip install 'shmtelemetry[service]'"
-        print(f"namespace {namespace}, processes: {pids}\npage: {page}\nmetrics: {metrics_url}", file=out, flush=True)
-        started = time.monotonic()
-        platform.go()
-        _watch(shown, platform, stop_request, seconds, out)
-        reports = platform.stop()
-        elapsed = time.monotonic() - started
-        platform.join()
-        settled = shown.reader.settle(timeout=_SETTLE_SECONDS)
-        accounts = _accounts(reports, shown.reader.snapshot())
+def _run(shown: Web, platform: Platform, stop_request: Connection, seconds: float | None, out: TextIO) -> _Outcome:
+    platform.start()
+    page_url = None if shown.missing else f"{shown.url}/"
+    page = page_url or f"none without {shown.missing}: pip install 'shmtelemetry[service]'"
+    namespaces = ", ".join(reader.namespace for reader in shown.readers)
+    pids = ", ".join(f"{name} {pid}" for name, pid in platform.pids.items())
+    print(f"namespace {namespaces}\nprocesses: {pids}\npage: {page}", file=out)
+    print(*(f"metrics: {url}" for url in shown.metrics.values()), sep="\n", file=out, flush=True)
+    started = time.monotonic()
+    platform.go()
+    _watch(shown, platform, stop_request, seconds, out)
+    reports = platform.stop()
+    elapsed = time.monotonic() - started
+    platform.join()
+    settled = shown.settle(_SETTLE_SECONDS)
+    accounts = _accounts(reports, shown.producers())
     attempted = sum(account.attempted for account in accounts)
-    return _Outcome(accounts, _complaints(accounts, reports, settled), attempted / elapsed, page_url, metrics_url)
+    complaints = _complaints(accounts, reports, settled)
+    return _Outcome(accounts, complaints, attempted / elapsed, page_url, tuple(shown.metrics.values()))
 
 
 @contextmanager
@@ -123,19 +128,19 @@ def _watch(shown: Web, platform: Platform, stop_request: Connection, seconds: fl
     started = time.monotonic()
     end = math.inf if seconds is None else started + seconds
     next_line = started + 1.0
-    line = LiveLine(shown.reader.snapshot())
+    line = LiveLine(shown.snapshots())
     while not wait([stop_request, *platform.sentinels], max(0.0, min(next_line, end) - time.monotonic())):
         now = time.monotonic()
         if now >= end:
             break
         if now >= next_line:
-            print(line.after(shown.reader.snapshot()), file=out, flush=True)
+            print(line.after(shown.snapshots()), file=out, flush=True)
             next_line += 1.0
 
 
-def _accounts(reports: list[Report], snapshot: Snapshot) -> list[Account]:
+def _accounts(reports: list[Report], producers: Mapping[str, ProducerTotals]) -> list[Account]:
     told = {report.name: report for report in reports}
-    return [settle_account(snapshot.producers[name], told.get(name)) for name in PRODUCER_NAMES]
+    return [settle_account(producers[name], told.get(name)) for name in PRODUCER_NAMES]
 
 
 def _complaints(accounts: list[Account], reports: list[Report], settled: bool) -> list[str]:

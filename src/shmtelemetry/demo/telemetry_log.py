@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from shmtelemetry.demo import DEFAULT_RATE
-from shmtelemetry.demo.platform import Platform, ServiceError
+from shmtelemetry.demo.platform import Platform, ServiceError, together
 from shmtelemetry.errors import ShmtelError
 from shmtelemetry.following import Records
 from shmtelemetry.reader import Reader
@@ -27,7 +27,10 @@ def write_log(path: str, seconds: float, stop: Callable[[float], bool]) -> int:
     namespace = f"demo-{os.getpid()}"
     with open(path, "w", encoding="ascii") as file, Reader(namespace, ephemeral=True) as reader:
         reader.start()
-        with Platform(namespace, DEFAULT_RATE) as platform, Tap(_SAMPLES, namespace) as tap:
+        with (
+            Platform(together(namespace), DEFAULT_RATE) as platform,
+            Tap(_SAMPLES, namespace) as tap,
+        ):
             try:
                 platform.start()
             except ServiceError as error:
