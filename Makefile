@@ -18,7 +18,7 @@ SOURCES := pyproject.toml setup.py $(shell find src -name '*.pyx' -o -name '*.px
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: $(VENV)/.service  ## a small trading platform of real processes and its web page; ARGS="--seconds 10" passes arguments on
+demo: $(VENV)/.demo  ## a small trading platform of real processes and its web page; ARGS="--seconds 10" passes arguments on
 	@$(BIN)/shmtel demo $(ARGS)
 
 test: $(VENV)/.test  ## the whole test suite; ARGS="-k ring" passes arguments to pytest
@@ -90,8 +90,8 @@ $(SANITIZED)/.sanitized: pyproject.toml $(SOURCES) $(shell find src -name '*.py'
 	SHMTEL_BUILD=sanitize $(SANITIZED)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --group test .
 	@touch $@
 
-$(VENV)/.service: $(VENV)/.built
-	$(PIP) 'shmtelemetry[service]'
+$(VENV)/.demo: $(VENV)/.built
+	$(PIP) 'shmtelemetry[demo]'
 	@touch $@
 
 $(VENV)/.test $(VENV)/.core $(VENV)/.check $(VENV)/.bench $(VENV)/.fuzz $(VENV)/.soak: $(VENV)/.%: $(VENV)/.built

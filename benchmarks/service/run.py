@@ -22,7 +22,7 @@ from benchmarks import machine
 from benchmarks.service import report
 from shmtelemetry import read_state
 from shmtelemetry.demo import DEFAULT_RATE
-from shmtelemetry.demo.platform import Platform
+from shmtelemetry.demo.platform import Platform, together
 
 CLIENTS = [sys.executable, "-m", "benchmarks.service.clients"]
 
@@ -104,7 +104,7 @@ def scenarios(of: Serving, seconds: float) -> dict[str, Any]:
 def main() -> int:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
     load = os.getloadavg()[0]
-    with serving() as of, Platform(of.namespace, DEFAULT_RATE) as platform:
+    with serving() as of, Platform(together(of.namespace), DEFAULT_RATE) as platform:
         platform.start()
         platform.go()
         found = scenarios(of, seconds)

@@ -1,28 +1,38 @@
-"""What the demo's services record of their order flow is that order flow: the four of them, in one process."""
+"""What the demo's services record of their order flow is that order flow: the four of them and the exchange, in one
+process."""
 
 from __future__ import annotations
 
 import math
+import select
+import threading
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from shmtelemetry import Consumer, Telemetry, trading
 from shmtelemetry.demo.bots import BOT_OF, PAUSED, RUNNING, STOPPED, Supervision
+from shmtelemetry.demo.exchange import Exchange
+from shmtelemetry.demo.exchange_server import Server
 from shmtelemetry.demo.execution_engine import ExecutionEngine
+from shmtelemetry.demo.feed import Feed
 from shmtelemetry.demo.market_data import MarketData
-from shmtelemetry.demo.messages import Closed, Execution, ExecutionBatch, Order, OrderBatch, Trade
+from shmtelemetry.demo.messages import Closed, Execution, ExecutionBatch, MarketBatch, Order, OrderBatch, Trade
+from shmtelemetry.demo.model import write_model
+from shmtelemetry.demo.order_entry import OrderEntry
 from shmtelemetry.demo.order_flow import INSTRUMENTS, TICK_USD, OrderFlow
-from shmtelemetry.demo.order_link import MOST_UNANSWERED, VENUE_ORDERS_PER_BATCH, OrderLink
+from shmtelemetry.demo.order_link import BUFFER_ORDERS, OrderLink
 from shmtelemetry.demo.risk_manager import RiskManager
 from shmtelemetry.demo.signal_bridge import SignalBridge
 
-BATCHES, MESSAGES = 600, 24
+BATCHES, RATE = 600, 12_000
 RINGS = ("ticks", "orders", "trades", "strategies", "samples")
-CAPACITY = MOST_UNANSWERED * VENUE_ORDERS_PER_BATCH
 SIDES = {1: 0, -1: 1}  # of the order book → of the records
 
 
@@ -32,6 +42,7 @@ class Run:
 
     tel: Telemetry
     services: list[MarketData | SignalBridge | RiskManager | ExecutionEngine]
+    emits: int = 0
     market: list[Trade] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
     executions: list[Execution] = field(default_factory=list)
@@ -40,30 +51,54 @@ class Run:
     records: dict[str, np.ndarray] = field(default_factory=dict)
 
 
+@contextmanager
+def exchange() -> Iterator[Server]:
+    """In a thread, at ports of its own."""
+    server, ended = Server(Exchange(OrderFlow(7)), RATE), threading.Event()
+    thread = threading.Thread(target=server.run, args=(ended.is_set,))
+    thread.start()
+    try:
+        yield server
+    finally:
+        ended.set()
+        thread.join()
+        server.close()
+
+
 @pytest.fixture
-def run(namespace: str) -> Iterator[Run]:
-    with Telemetry("demo", namespace) as tel:
+def run(namespace: str, tmp_path: Path) -> Iterator[Run]:
+    write_model(tmp_path / "model.npz")
+    with Telemetry("demo", namespace) as tel, exchange() as there:
         trading.use(tel)
+        feed, entry = Feed(there.feed.port), OrderEntry(there.orders.port)
         try:
-            services = MarketData(tel, OrderFlow(7)), SignalBridge(tel), RiskManager(tel), ExecutionEngine(tel)
+            services = MarketData(), SignalBridge(tmp_path / "model.npz"), RiskManager(), ExecutionEngine(entry)
             run = Run(tel, [*services])
-            drive(run, *services, namespace)
+            drive(run, feed, *services, namespace)
+            run.emits = feed.emits + entry.emits + sum(service.emits for service in services)
             yield run
         finally:
+            feed.close()
+            entry.close()
             trading.use(None)
             with Consumer("demo", namespace) as rest:
                 rest.read()
 
 
 def drive(
-    run: Run, market: MarketData, bridge: SignalBridge, risk: RiskManager, engine: ExecutionEngine, namespace: str
+    run: Run,
+    feed: Feed,
+    market: MarketData,
+    bridge: SignalBridge,
+    risk: RiskManager,
+    engine: ExecutionEngine,
+    namespace: str,
 ) -> None:
     for ring, _ in (pair for service in run.services for pair in service.rings()):
         ring.stats()
     read: defaultdict[str, list[np.ndarray]] = defaultdict(list)
     consumers = {name: Consumer(f"demo-{name}", namespace) for name in RINGS}
-    for _ in range(BATCHES):
-        news = market.next_batch(MESSAGES)
+    for news in islice(batches(feed, market), BATCHES):
         sent = risk.handle(bridge.handle(news))
         answer = engine.handle(sent)
         risk.settle(answer)
@@ -80,8 +115,14 @@ def drive(
         consumer.close()
 
 
+def batches(feed: Feed, market: MarketData) -> Iterator[MarketBatch]:
+    while True:
+        yield from map(market.handle, feed.receive())
+        select.select(feed.descriptors(), [], [], 1.0)
+
+
 def test_the_services_count_what_they_emit_into_every_ring(run: Run) -> None:
-    assert sum(service.emits for service in run.services) == run.tel.stats().attempted
+    assert run.emits == run.tel.stats().attempted
     for ring, emits in (pair for service in run.services for pair in service.rings()):
         assert ring.stats().attempted == emits > 0
         assert len(run.records[ring.setup.name.removeprefix("demo-")]) == emits
@@ -163,7 +204,7 @@ def test_the_system_samples_add_up_to_the_orders(run: Run) -> None:
     assert last["orders_dropped"] == run.refused
     assert last["orders_consumed"] == len(run.orders) - run.refused
     assert (last["batch_count"], last["network_errors"]) == (BATCHES, 0)
-    assert (last["buffer_size"], last["buffer_capacity"]) == (0, CAPACITY)
+    assert (last["buffer_size"], last["buffer_capacity"]) == (0, BUFFER_ORDERS)
 
 
 def test_a_bot_pauses_at_its_drawdown_resumes_and_stops_for_good_at_its_loss() -> None:
@@ -180,6 +221,8 @@ def test_a_bot_pauses_at_its_drawdown_resumes_and_stops_for_good_at_its_loss() -
     assert bot.status == STOPPED
     assert not bot.judge(10_000.0, now=100.0)
     assert bot.status == STOPPED
+    bot.start()
+    assert bot.status == RUNNING
 
 
 def link_at(*times: int) -> OrderLink:
@@ -200,18 +243,19 @@ def test_a_link_tells_latencies_of_what_was_answered_and_what_is_on_its_way() ->
     link.answered(ExecutionBatch(2, 1, [], []))
     _, produced, consumed, dropped, waiting, capacity, throughput, mean, p95, p99, lost, batches = link.sample()
     assert (produced, consumed, dropped, batches, lost) == (6, 5, 1, 2, 0)
-    assert (waiting, capacity, throughput) == (0, CAPACITY, 5.0)
+    assert (waiting, capacity, throughput) == (0, BUFFER_ORDERS, 5.0)
     assert (mean, p95, p99) == (200.0, 300.0, 300.0)
     _, *_, throughput, mean, p95, p99, _, _ = link.sample()
     assert throughput == 0.0
     assert all(math.isnan(latency) for latency in (mean, p95, p99))
 
 
-def test_the_buffer_holds_what_the_venue_takes_of_the_batches_on_their_way() -> None:
-    link = link_at(0, 1, 2, 1_000_000_000)
+def test_the_buffer_holds_the_orders_on_their_way_and_no_more_than_fit() -> None:
+    link = link_at(0, 1, 2, 1_000_000_000, 3_000_000_000)
     link.sent(batch(1, 2))
-    link.sent(batch(2, 40))
-    assert link.sample()[4] == 2 + VENUE_ORDERS_PER_BATCH
+    assert link.used == 2
+    link.sent(batch(2, BUFFER_ORDERS))
+    assert link.sample()[4] == link.used == BUFFER_ORDERS
 
 
 def test_an_answer_that_never_came_is_counted_by_the_next_one() -> None:

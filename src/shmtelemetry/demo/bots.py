@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final, NamedTuple
 
 from shmtelemetry.demo.order_flow import INSTRUMENTS
@@ -59,5 +60,13 @@ class Supervision:
         return self.status != before
 
     def stop(self) -> None:
-        """For good."""
+        """Until somebody starts it again."""
         self.status = STOPPED
+
+    def pause(self) -> None:
+        """Until somebody starts it again."""
+        self.status, self._resume_at = PAUSED, math.inf
+
+    def start(self) -> None:
+        """With what it has earned so far behind it."""
+        self.status, self._peak = RUNNING, -math.inf

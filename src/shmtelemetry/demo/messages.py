@@ -1,13 +1,15 @@
-"""What the services send each other: one batch of everything that happened within a couple of milliseconds.
+"""What the exchange and the services send each other: batches of what happened within a couple of milliseconds.
 
 Prices are ticks, quantities are shares, ``instrument`` is an index into
-:data:`shmtelemetry.demo.order_flow.INSTRUMENTS`, and ``origin`` is the ring clock's time at which the market
-data message that caused all this was taken from the feed.
+:data:`shmtelemetry.demo.order_flow.INSTRUMENTS`, ``origin`` is the ring clock's time at which the market data message
+that caused all this was taken from the feed, and ``time_ns`` when the exchange sent that, in ns since the epoch.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+from shmtelemetry.demo.order_flow import Message
 
 
 class Quote(NamedTuple):
@@ -19,6 +21,7 @@ class Quote(NamedTuple):
     ask: int
     ask_quantity: int
     origin: int
+    time_ns: int
 
     @property
     def mid(self) -> float:
@@ -57,13 +60,14 @@ class Order(NamedTuple):
 
 
 class Execution(NamedTuple):
-    """A quantity of one of our orders that traded."""
+    """A quantity of one of our orders that traded, and what the exchange charged for it."""
 
     order_id: int
     instrument: int
     side: int
     quantity: int
     price: int
+    fee_usd: float = 0.0
 
 
 class Closed(NamedTuple):
@@ -73,6 +77,41 @@ class Closed(NamedTuple):
     instrument: int
     side: int
     unfilled: int
+
+
+class FeedBatch(NamedTuple):
+    """From the exchange to market data: messages, numbered on from the first one.
+
+    snapshot: they are all orders that rest, to begin with; the number is that of the message that follows.
+    """
+
+    number: int
+    time_ns: int
+    messages: list[Message]
+    snapshot: bool = False
+
+
+class Request(NamedTuple):
+    """From the execution engine to the exchange. endpoint: submit, cancel or heartbeat. order_id: to cancel."""
+
+    number: int
+    endpoint: str
+    order: Order | None = None
+    order_id: int = 0
+
+
+class Reply(NamedTuple):
+    """From the exchange to the execution engine: the answer to a request, or with number 0 and unasked what traded.
+
+    status: success or rejected. reason: rate_limit or rejected. remaining: requests that are still taken within the
+    present second.
+    """
+
+    number: int
+    status: str
+    reason: str
+    remaining: int
+    executions: list[Execution]
 
 
 class MarketBatch(NamedTuple):
@@ -100,7 +139,8 @@ class OrderBatch(NamedTuple):
 
 
 class ExecutionBatch(NamedTuple):
-    """The execution engine's answer to exactly one :class:`OrderBatch`, of which the venue refused so many orders."""
+    """The execution engine's answer to exactly one :class:`OrderBatch`, of which so many orders never got to rest or
+    trade; with all that traded since the answer before."""
 
     sequence: int
     refused: int

@@ -7,6 +7,7 @@ costs O(log n) of the number of price levels, cancelling one O(1), both amortise
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 from typing import Final, NamedTuple
 
@@ -122,6 +123,13 @@ class OrderBook:
     def open_quantity(self, side: int) -> int:
         """The quantity that rests on ``side`` at all prices, in units."""
         return self._half(side).quantity
+
+    def orders(self) -> Iterator[tuple[int, int, int, int]]:
+        """(order id, side, quantity, price) of all that rests; within a price the oldest first."""
+        for side, half in ((BUY, self._bids), (SELL, self._asks)):
+            for price, level in half.levels.items():
+                for order_id, quantity in level.orders.items():
+                    yield order_id, side, quantity, price
 
     def submit(
         self, order_id: int, side: int, quantity: int, price: int | None = None, immediate: bool = False

@@ -9,7 +9,8 @@ else.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from shmtelemetry.demo.order_book import BUY, SELL
@@ -61,9 +62,7 @@ _FEWEST_ORDERS: Final = 40
 _MOST_ORDERS: Final = 240
 
 _MEAN_DISTANCE: Final = 3.0  # ticks of a limit order from the fair price, exponentially distributed
-_LARGEST_QUANTITY: Final = 400  # units
 _DRIFT: Final = 0.15  # ticks of the fair price a message, standard deviation
-_PULL: Final = 2e-5  # share of the way back to the opening price a message, so that prices do not run away
 
 
 class _Market:
@@ -77,6 +76,21 @@ class _Market:
         self.orders: list[int] = []
 
 
+@dataclass
+class Mood:
+    """What traders are like at present.
+
+    largest_quantity: units of one order. spread_ratio: distance that limit orders keep from the fair price, by it.
+    shift_ratio: by instrument, how far from its opening price the fair price is drawn to, by that.
+    pull: share of that way in one message.
+    """
+
+    largest_quantity: int = 400
+    spread_ratio: float = 0.0
+    shift_ratio: Mapping[int, float] = field(default_factory=dict)
+    pull: float = 2e-5
+
+
 class OrderFlow:
     """An endless order flow: equal seeds and instruments give equal messages.
 
@@ -85,6 +99,7 @@ class OrderFlow:
     """
 
     def __init__(self, seed: int, instruments: Sequence[Instrument] = INSTRUMENTS) -> None:
+        self.mood = Mood()
         self._random = random.Random(seed)
         self._markets = [_Market(instrument.opening_price) for instrument in instruments]
         self._last_id = 0
@@ -97,13 +112,15 @@ class OrderFlow:
         draw = self._random.random
         instrument = int(draw() * len(self._markets))
         market = self._markets[instrument]
-        market.fair += _DRIFT * self._random.gauss(0.0, 1.0) + _PULL * (market.opening - market.fair)
+        mood = self.mood
+        home = market.opening * (1.0 + mood.shift_ratio.get(instrument, 0.0))  # so that prices do not run away
+        market.fair += _DRIFT * self._random.gauss(0.0, 1.0) + mood.pull * (home - market.fair)
         kind = self._kind(len(market.orders))
         if kind == CANCEL:
             return Message(CANCEL, instrument, self._forget_one(market.orders), 0, 0, 0)
         self._last_id += 1
         side = BUY if draw() < 0.5 else SELL
-        quantity = 1 + int(draw() * draw() * _LARGEST_QUANTITY)
+        quantity = 1 + int(draw() * draw() * mood.largest_quantity)
         if kind == MARKET:
             return Message(MARKET, instrument, self._last_id, side, quantity, 0)
         market.orders.append(self._last_id)
@@ -127,4 +144,4 @@ class OrderFlow:
 
     def _limit_price(self, fair: float, side: int) -> int:
         distance = self._random.expovariate(1.0 / _MEAN_DISTANCE)
-        return max(1, round(fair - side * (distance + 0.5)))
+        return max(1, round(fair - side * (distance + 0.5 + self.mood.spread_ratio * fair)))

@@ -10,8 +10,8 @@ from typing import Final
 
 from shmtelemetry.demo.messages import ExecutionBatch, OrderBatch
 
-MOST_UNANSWERED: Final = 16  # batches; few enough that all answers fit into their pipe, so that none blocks
-VENUE_ORDERS_PER_BATCH: Final = 3  # the venue refuses more
+MOST_UNANSWERED: Final = 16  # batches
+BUFFER_ORDERS: Final = 64  # that may be on their way, as far as anybody plans for
 
 
 class OrderLink:
@@ -33,19 +33,33 @@ class OrderLink:
         self._produced += len(batch.orders)
         self._batches += 1
 
-    def answered(self, answer: ExecutionBatch) -> None:
-        """Its answer, or that of a later one: answers come in order, so what is passed over is lost."""
+    def answered(self, answer: ExecutionBatch) -> tuple[int, float]:
+        """Its answer, or that of a later one: answers come in order, so what is passed over is lost.
+
+        Gives how many orders it was of, and seconds from when it left; 0 and NaN for an answer to nothing.
+        """
         while self._waiting:
             sequence, orders, left_at = self._waiting.popleft()
             if sequence == answer.sequence:
                 self._consumed += orders - answer.refused
                 self._refused += answer.refused
                 self._times.append(self._clock() - left_at)
-                return
+                return orders, self._times[-1] / 1e9
             self._lost += 1
+        return 0, math.nan
+
+    @property
+    def used(self) -> int:
+        """Orders on their way, at most as many as the buffer holds."""
+        return min(BUFFER_ORDERS, sum(orders for _, orders, _ in self._waiting))
+
+    @property
+    def unanswered(self) -> int:
+        """Batches that left and were not answered yet."""
+        return len(self._waiting)
 
     def sample(self) -> tuple[int | float, ...]:
-        """The columns of a system sample; its buffer holds the orders on their way that the venue takes.
+        """The columns of a system sample; its buffer holds the orders on their way.
 
         Times are NaN where nothing was answered since the sample before.
         """
@@ -59,8 +73,8 @@ class OrderLink:
             self._produced,
             self._consumed,
             self._refused,
-            sum(min(orders, VENUE_ORDERS_PER_BATCH) for _, orders, _ in self._waiting),
-            MOST_UNANSWERED * VENUE_ORDERS_PER_BATCH,
+            self.used,
+            BUFFER_ORDERS,
             throughput,
             sum(times) / len(times) if times else math.nan,
             _quantile(times, 0.95),

@@ -107,11 +107,21 @@ class Account:
 
 
 class Checks:
-    """Each check is a method that says whether an order may leave; ``CHECK_NAMES`` is their order."""
+    """Each check is a method that says whether an order may leave; ``CHECK_NAMES`` is their order.
 
-    def __init__(self, account: Account, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+    breaker: whether all orders are held back.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        limits: Limits,
+        breaker: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._account = account
-        self._limits = limits
+        self.limits = limits
+        self._breaker = breaker
         self._clock = clock  # seconds, never going back
         self._sent_at: deque[float] = deque()  # seconds; of the orders of the last second
 
@@ -121,48 +131,52 @@ class Checks:
 
     def order_quantity(self, order: Order) -> bool:
         """The order is not larger than any order should be."""
-        return 0 < order.quantity <= self._limits.order_quantity
+        return 0 < order.quantity <= self.limits.order_quantity
 
     def order_notional(self, order: Order) -> bool:
         """The order is not worth more than any order should be."""
-        return order.quantity * order.price * TICK_USD <= self._limits.order_notional_usd
+        return order.quantity * order.price * TICK_USD <= self.limits.order_notional_usd
 
     def price_band(self, order: Order) -> bool:
         """The price is near the market's."""
         mark = self._account.marks[order.instrument]
-        return abs(order.price - mark) <= self._limits.price_band_ratio * mark
+        return abs(order.price - mark) <= self.limits.price_band_ratio * mark
 
     def position_limit(self, order: Order) -> bool:
         """The position stays within its limit if this order and all that are on their way trade."""
         account, instrument, side = self._account, order.instrument, order.side
         held = account.positions[instrument].quantity * side
         wanted = account.open_quantity(instrument, side) + order.quantity
-        return held + wanted <= self._limits.position_quantity
+        return held + wanted <= self.limits.position_quantity
 
     def gross_exposure(self, order: Order) -> bool:
         """All positions together stay within their limit; an order that makes one smaller always passes."""
         if self._account.positions[order.instrument].quantity * order.side < 0:
             return True
         worth = order.quantity * order.price * TICK_USD
-        return self._account.gross_exposure_usd() + worth <= self._limits.gross_exposure_usd
+        return self._account.gross_exposure_usd() + worth <= self.limits.gross_exposure_usd
 
     def self_trade(self, order: Order) -> bool:
         """No order of ours is on its way on the other side, so we cannot trade with ourselves."""
         return self._account.open_quantity(order.instrument, -order.side) == 0
+
+    def circuit_breaker(self, order: Order) -> bool:
+        """No circuit breaker holds orders back."""
+        return not self._breaker()
 
     def order_rate(self, order: Order) -> bool:
         """Not too many orders left within the last second."""
         now, sent_at = self._clock(), self._sent_at
         while sent_at and now - sent_at[0] > 1.0:
             sent_at.popleft()
-        if len(sent_at) >= self._limits.orders_per_second:
+        if len(sent_at) >= self.limits.orders_per_second:
             return False
         sent_at.append(now)
         return True
 
     def loss_limit(self, order: Order) -> bool:
         """We have not lost more than we may."""
-        return self._account.profit_usd() > -self._limits.loss_usd
+        return self._account.profit_usd() > -self.limits.loss_usd
 
 
 # The order rate comes last: it counts what passes it as sent.
@@ -175,5 +189,6 @@ CHECK_NAMES = (
     "gross_exposure",
     "self_trade",
     "loss_limit",
+    "circuit_breaker",
     "order_rate",
 )

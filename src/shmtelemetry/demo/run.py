@@ -10,15 +10,16 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import FrameType
 from typing import Final, TextIO
 
 from shmtelemetry.aggregate.snapshot import ProducerTotals
-from shmtelemetry.demo import DEFAULT_METRICS_PORT, DEFAULT_RATE
+from shmtelemetry.demo import DEFAULT_METRICS_PORT, DEFAULT_RATE, DEFAULT_ZMQ_PORT
 from shmtelemetry.demo.accounts import Account, as_rows, settle_account, table
+from shmtelemetry.demo.control import Control
 from shmtelemetry.demo.live import LiveLine
 from shmtelemetry.demo.platform import Platform, ServiceError, apart, together
 from shmtelemetry.demo.services import PRODUCER_NAMES, PRODUCERS, Report, say
@@ -36,6 +37,7 @@ def run_demo(
     as_json: bool = False,
     platform: bool = False,
     metrics_port: int = DEFAULT_METRICS_PORT,
+    zmq_port: int = DEFAULT_ZMQ_PORT,
 ) -> int:
     """Runs the trading platform; prints a line a second, and the accounts in the end.
 
@@ -45,6 +47,7 @@ def run_demo(
     as_json: everything for people goes to stderr, and the last line on stdout is one JSON object.
     platform: each service has a namespace, a reader and a port of its own, as if they ran in four containers.
     metrics_port: of the first of them, the others follow; 0 takes free ones.
+    zmq_port: of the first of the four sockets between the services; free ones where one of them is taken.
 
     Returns the exit code: 0 if every service came to its regular end and every record is accounted for, or 1.
     Must be called in the main thread, because it handles signals.
@@ -54,7 +57,7 @@ def run_demo(
         namespace = f"demo-{os.getpid()}"
         services = apart(namespace) if platform else together(namespace)
         shown = platform_web(namespace, listen, services, metrics_port) if platform else web(namespace, listen)
-        with _stop_requests() as stop_request, shown as there, Platform(services, rate) as running:
+        with _stop_requests() as stop_request, shown as there, Platform(services, rate, zmq_port=zmq_port) as running:
             outcome = _run(there, running, stop_request, seconds, out)
     except ServiceError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -125,17 +128,21 @@ def _stop_requests() -> Iterator[Connection]:
 
 def _watch(shown: Web, platform: Platform, stop_request: Connection, seconds: float | None, out: TextIO) -> None:
     """Prints a line a second until the time is over, somebody asks to stop, or a service ends by itself."""
-    started = time.monotonic()
+    started = now = time.monotonic()
     end = math.inf if seconds is None else started + seconds
     next_line = started + 1.0
     line = LiveLine(shown.snapshots())
-    while not wait([stop_request, *platform.sentinels], max(0.0, min(next_line, end) - time.monotonic())):
-        now = time.monotonic()
-        if now >= end:
-            break
-        if now >= next_line:
-            print(line.after(shown.snapshots()), file=out, flush=True)
-            next_line += 1.0
+    with closing(Control(platform.change)) as control:
+        while now < end:
+            ready = wait([stop_request, control.fileno(), *platform.sentinels], max(0.0, min(next_line, end) - now))
+            if control.fileno() in ready:
+                control.serve()
+            elif ready:
+                return
+            now = time.monotonic()
+            if now >= next_line:
+                print(line.after(shown.snapshots()), file=out, flush=True)
+                next_line += 1.0
 
 
 def _accounts(reports: list[Report], producers: Mapping[str, ProducerTotals]) -> list[Account]:

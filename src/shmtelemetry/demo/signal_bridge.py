@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
-from shmtelemetry import Producer, Telemetry, trading
+from shmtelemetry import Producer
 from shmtelemetry.demo.bots import BOT_OF
 from shmtelemetry.demo.messages import MarketBatch, Quote, Signal, SignalBatch, Trade
+from shmtelemetry.demo.model import Model
 from shmtelemetry.demo.order_book import BUY, SELL, SIDE_NAMES
 from shmtelemetry.demo.order_flow import INSTRUMENTS
+from shmtelemetry.trading import instruments as ready
 
-_PER_SYMBOL = ("symbol",)
-
-# Weights of a logistic model over momentum, imbalance, trade flow and distance from the slow average, by strategy. Set
-# by hand: the demo shows what measuring a model costs, and makes no claim about trading with it.
-_WEIGHTS: Final = {"momentum": (0.9, 1.8, 1.2, -0.3), "reversion": (-0.3, 1.5, 0.9, -1.2)}
+_FAILURES: Final = ("not_finite", "error")
+_SUPPRESSED: Final = ("weak", "quiet")
 _THRESHOLD: Final = 0.55  # strength from which a score becomes a signal
 _QUIET_QUOTES: Final = 4  # quotes of an instrument after a signal in which there is no other
 
@@ -25,156 +26,143 @@ _SLOW: Final = 0.02
 _FLOW_MEMORY: Final = 0.9  # share of the trade flow that is left one trade later
 
 
-class _Metrics:
-    """The metrics of the service; a :class:`_Model` resolves their labels once."""
-
-    def __init__(self, tel: Telemetry) -> None:
-        self.quotes = tel.counter("signal_bridge_quotes_total", "Quotes taken from market data.", labels=_PER_SYMBOL)
-        self.trades = tel.counter("signal_bridge_trades_total", "Trades taken from market data.", labels=_PER_SYMBOL)
-        self.features = tel.histogram(
-            "signal_bridge_feature_duration_seconds",
-            "Time to compute the features of a quote.",
-            labels=_PER_SYMBOL,
-        )
-        self.inference = tel.histogram(
-            "signal_bridge_inference_duration_seconds",
-            "Time the model took for one score.",
-            labels=_PER_SYMBOL,
-        )
-        self.momentum = tel.gauge(
-            "signal_bridge_momentum_ratio", "Fast less slow average price, by the spread.", labels=_PER_SYMBOL
-        )
-        self.trade_flow = tel.gauge(
-            "signal_bridge_trade_flow_ratio",
-            "Shares bought less sold, by their sum, recently.",
-            labels=_PER_SYMBOL,
-        )
-        self.score = tel.gauge(
-            "signal_bridge_score_ratio", "Score of the model: 1 says buy, -1 says sell.", labels=_PER_SYMBOL
-        )
-        self.strength = tel.histogram(
-            "signal_bridge_signal_strength_ratio",
-            "Strength of the signals that were sent.",
-            labels=_PER_SYMBOL,
-            buckets=(0.6, 0.7, 0.8, 0.9, 0.95, 1.0),
-        )
-        self.signals = tel.counter("signal_bridge_signals_total", "Signals sent.", labels=("symbol", "side"))
-
-
-class _Model:
+class _Desk:
     """What is remembered of one instrument, and its handles."""
 
-    def __init__(self, metrics: _Metrics, symbol: str, strategy: str) -> None:
-        self.weights = _WEIGHTS[strategy]
+    def __init__(self, symbol: str, strategy: str) -> None:
+        self.strategy = strategy
         self.fast = self.slow = self.flow = self.volume = 0.0
         self.quiet = 0
-        self.quotes = metrics.quotes.labels(symbol)
-        self.trades = metrics.trades.labels(symbol)
-        self.features = metrics.features.labels(symbol)
-        self.inference = metrics.inference.labels(symbol)
-        self.momentum = metrics.momentum.labels(symbol)
-        self.trade_flow = metrics.trade_flow.labels(symbol)
-        self.score = metrics.score.labels(symbol)
-        self.strength = metrics.strength.labels(symbol)
-        self.signals = {side: metrics.signals.labels(symbol, name) for side, name in SIDE_NAMES.items()}
+        self.quotes = ready.SIGNAL_BRIDGE_QUOTES.labels(symbol)
+        self.trades = ready.SIGNAL_BRIDGE_TRADES.labels(symbol)
+        self.features = ready.SIGNAL_BRIDGE_FEATURE_DURATION.labels(symbol)
+        self.inference = ready.SIGNAL_BRIDGE_INFERENCE_DURATION.labels(symbol)
+        self.momentum = ready.SIGNAL_BRIDGE_MOMENTUM_RATIO.labels(symbol)
+        self.trade_flow = ready.SIGNAL_BRIDGE_TRADE_FLOW_RATIO.labels(symbol)
+        self.score = ready.SIGNAL_BRIDGE_SCORE_RATIO.labels(symbol)
+        self.strength = ready.SIGNAL_BRIDGE_SIGNAL_STRENGTH_RATIO.labels(symbol)
+        self.signals = {side: ready.SIGNAL_BRIDGE_SIGNALS.labels(symbol, name) for side, name in SIDE_NAMES.items()}
 
 
 class SignalBridge:
-    """Scores every quote.
+    """Scores every quote. model: the file of its weights, which `load` reads again.
 
     emits: how many records this service emitted, counted apart from the producer's own counters.
     """
 
-    def __init__(self, tel: Telemetry) -> None:
-        metrics = _Metrics(tel)
-        self._models = [
-            _Model(metrics, instrument.symbol, bot.strategy)
-            for instrument, bot in zip(INSTRUMENTS, BOT_OF, strict=True)
+    def __init__(self, model: Path) -> None:
+        self._path = model
+        self._desks = [
+            _Desk(instrument.symbol, bot.strategy) for instrument, bot in zip(INSTRUMENTS, BOT_OF, strict=True)
         ]
-        self._batch = tel.histogram("signal_bridge_batch_duration_seconds", "Time to work through one batch.")
-        self._gaps = tel.counter("signal_bridge_sequence_gaps_total", "Batches of market data that never came.")
-        self._lag = trading.MARKET_DATA_LAG.stop
+        self._failures = {reason: ready.SIGNAL_BRIDGE_INFERENCE_FAILURES.labels(reason) for reason in _FAILURES}
+        self._suppressed = {reason: ready.SIGNAL_BRIDGE_SIGNALS_SUPPRESSED.labels(reason) for reason in _SUPPRESSED}
+        self._loads = {status: ready.SIGNAL_BRIDGE_MODEL_LOADS.labels(status) for status in ("success", "error")}
+        self._models: dict[str, Model] = {}
         self._sequence = 0
-        self._gaps.emit(0.0)  # so that its rate is 0, and not absent
-        self.emits = 1
+        never = (*self._failures.values(), *self._loads.values(), ready.SIGNAL_BRIDGE_SEQUENCE_GAPS)
+        for handle in never:
+            handle.emit(0.0)  # so that its rate is 0, and not absent
+        self.emits = len(never)
+        self.load()
 
     def rings(self) -> list[tuple[Producer, int]]:
         """The rings beside the telemetry's, and how many records this service emitted into each."""
         return []
 
+    def load(self) -> None:
+        """Read the model; one that cannot be read leaves the one before."""
+        self.emits += 1
+        try:
+            models = {desk.strategy: Model(self._path, desk.strategy) for desk in self._desks}
+        except (OSError, ValueError, KeyError):
+            self._loads["error"].emit(1.0)
+            return
+        self._models = models
+        self._loads["success"].emit(1.0)
+        ready.SIGNAL_BRIDGE_MODEL_TIMESTAMP.emit(min(model.made_at for model in models.values()))
+        self.emits += 1
+
     def handle(self, batch: MarketBatch) -> SignalBatch:
         """Works through one batch of market data."""
-        start = self._batch.start()
-        self._check_sequence(batch.sequence)
+        start = ready.SIGNAL_BRIDGE_BATCH_DURATION.start()
+        self._look_for_gap(batch.sequence)
         for trade in batch.trades:
-            self._remember_trade(self._models[trade.instrument], trade)
+            self._remember_trade(self._desks[trade.instrument], trade)
         signals = []
         newest: dict[int, Quote] = {}
         for quote in batch.quotes:
             newest[quote.instrument] = quote
-            signal = self._score(self._models[quote.instrument], quote)
+            signal = self._judge(self._desks[quote.instrument], quote)
             if signal is not None:
                 signals.append(signal)
-        self._batch.stop(start)
+                ready.SIGNAL_BRIDGE_SIGNAL_AGE.stop(signal.origin)
+                self.emits += 1
+        ready.SIGNAL_BRIDGE_BATCH_DURATION.stop(start)
         self.emits += 1
         return SignalBatch(batch.sequence, list(newest.values()), signals)
 
-    def _check_sequence(self, sequence: int) -> None:
+    def _look_for_gap(self, sequence: int) -> None:
         missing = sequence - self._sequence - 1
         self._sequence = sequence
         if missing > 0:
-            self._gaps.emit(missing)
+            ready.SIGNAL_BRIDGE_SEQUENCE_GAPS.emit(missing)
             self.emits += 1
 
-    def _remember_trade(self, model: _Model, trade: Trade) -> None:
-        model.flow = _FLOW_MEMORY * model.flow + trade.side * trade.quantity
-        model.volume = _FLOW_MEMORY * model.volume + trade.quantity
-        model.trades.emit(1.0)
-        model.trade_flow.emit(model.flow / model.volume)
+    def _remember_trade(self, desk: _Desk, trade: Trade) -> None:
+        desk.flow = _FLOW_MEMORY * desk.flow + trade.side * trade.quantity
+        desk.volume = _FLOW_MEMORY * desk.volume + trade.quantity
+        desk.trades.emit(1.0)
+        desk.trade_flow.emit(desk.flow / desk.volume)
         self.emits += 2
 
-    def _score(self, model: _Model, quote: Quote) -> Signal | None:
-        self._lag(quote.origin)
-        start = model.features.start()
-        features = _features(model, quote)
-        model.features.stop(start)
-        start = model.inference.start()
-        score = _infer(model.weights, features)
-        model.inference.stop(start)
-        model.quotes.emit(1.0)
-        model.momentum.emit(features[0])
-        model.score.emit(score)
-        self.emits += 6
-        return self._signal(model, quote, score)
+    def _judge(self, desk: _Desk, quote: Quote) -> Signal | None:
+        ready.MARKET_DATA_LAG.emit(max(0.0, (time.time_ns() - quote.time_ns) / 1e9))
+        start = desk.features.start()
+        features = _features(desk, quote)
+        desk.features.stop(start)
+        desk.quotes.emit(1.0)
+        desk.momentum.emit(features[0])
+        self.emits += 4
+        score = self._score(desk, features)
+        return None if score is None else self._signal(desk, quote, score)
 
-    def _signal(self, model: _Model, quote: Quote, score: float) -> Signal | None:
-        strength = abs(score)
-        model.quiet -= 1
-        if strength < _THRESHOLD or model.quiet > 0:
+    def _score(self, desk: _Desk, features: Sequence[float]) -> float | None:
+        start = desk.inference.start()
+        score = self._models[desk.strategy].score(features)
+        desk.inference.stop(start)
+        self.emits += 2
+        if not math.isfinite(score):
+            self._failures["not_finite"].emit(1.0)
             return None
-        model.quiet = _QUIET_QUOTES
+        desk.score.emit(score)
+        return score
+
+    def _signal(self, desk: _Desk, quote: Quote, score: float) -> Signal | None:
+        strength = abs(score)
+        desk.quiet -= 1
+        if strength < _THRESHOLD or desk.quiet > 0:
+            self._suppressed["weak" if strength < _THRESHOLD else "quiet"].emit(1.0)
+            self.emits += 1
+            return None
+        desk.quiet = _QUIET_QUOTES
         side = BUY if score > 0 else SELL
-        model.signals[side].emit(1.0)
-        model.strength.emit(strength)
+        desk.signals[side].emit(1.0)
+        desk.strength.emit(strength)
         self.emits += 2
         return Signal(quote.instrument, side, strength, quote.origin)
 
 
-def _features(model: _Model, quote: Quote) -> tuple[float, float, float, float]:
+def _features(desk: _Desk, quote: Quote) -> tuple[float, float, float, float]:
     mid, spread = quote.mid, quote.ask - quote.bid
-    if model.slow == 0.0:  # the first quote
-        model.fast = model.slow = mid
-    model.fast += _FAST * (mid - model.fast)
-    model.slow += _SLOW * (mid - model.slow)
+    if desk.slow == 0.0:  # the first quote
+        desk.fast = desk.slow = mid
+    desk.fast += _FAST * (mid - desk.fast)
+    desk.slow += _SLOW * (mid - desk.slow)
     sizes = quote.bid_quantity + quote.ask_quantity
     return (
-        (model.fast - model.slow) / spread,
+        (desk.fast - desk.slow) / spread,
         (quote.bid_quantity - quote.ask_quantity) / sizes,
-        model.flow / model.volume if model.volume else 0.0,
-        (mid - model.slow) / spread,
+        desk.flow / desk.volume if desk.volume else 0.0,
+        (mid - desk.slow) / spread,
     )
-
-
-def _infer(weights: Sequence[float], features: Sequence[float]) -> float:
-    """A score from -1 (sell) to 1 (buy)."""
-    return math.tanh(0.5 * sum(weight * value for weight, value in zip(weights, features, strict=True)))

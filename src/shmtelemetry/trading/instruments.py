@@ -204,12 +204,12 @@ ORDER_SUBMISSION_LATENCY: Final = by(
     "symbol",
     Histogram,
     "execution_engine_order_submission_latency_us",
-    "Time from handing an order to the venue until it answered.",
+    "Time from handing an order to the exchange until it answered.",
 )
 EXECUTION_ENGINE_TICK_TO_TRADE: Final = one(
     Histogram,
     "execution_engine_tick_to_trade_seconds",
-    "Time from the market data message that caused an order until the venue answered.",
+    "Time from the market data message that caused an order until the exchange answered.",
 )
 EXECUTION_ENGINE_API_REQUEST_DURATION: Final = by(
     "endpoint",
@@ -218,16 +218,13 @@ EXECUTION_ENGINE_API_REQUEST_DURATION: Final = by(
     "Time of one request to the exchange, by what was asked.",
 )
 EXECUTION_ENGINE_QUOTE_UPDATE_DURATION: Final = by(
-    "symbol",
-    Histogram,
-    "execution_engine_quote_update_duration_seconds",
-    "Time to replace the market's quote in the venue's book.",
+    "symbol", Histogram, "execution_engine_quote_update_duration_seconds", "Time to take in a new quote of the market."
 )
 EXECUTION_ENGINE_BATCH_DURATION: Final = one(
     Histogram, "execution_engine_batch_duration_seconds", "Time to work through one batch."
 )
 ORDERS_SUBMITTED: Final = by(
-    "status", Counter, "execution_engine_orders_submitted_total", "Orders, by the venue's answer."
+    "status", Counter, "execution_engine_orders_submitted_total", "Orders, by the exchange's answer."
 )
 EXECUTION_ENGINE_API_REQUESTS: Final = by(
     "endpoint status",
@@ -236,7 +233,12 @@ EXECUTION_ENGINE_API_REQUESTS: Final = by(
     "Requests to the exchange, retries included, by what was asked and how that went.",
 )
 EXECUTION_ENGINE_FILLS: Final = by("symbol side", Counter, "execution_engine_fills_total", "Fills of our orders.")
-API_FAILURES: Final = by("reason", Counter, "execution_engine_api_failures_total", "Orders the venue refused, and why.")
+API_FAILURES: Final = by(
+    "reason",
+    Counter,
+    "execution_engine_api_failures_total",
+    "Orders that the exchange did not take, retries included, and why.",
+)
 EXECUTION_ENGINE_API_UP: Final = one(
     Gauge, "execution_engine_api_up", "1 while the exchange answers heartbeats, else 0.", merge="min"
 )
@@ -273,7 +275,7 @@ EXECUTION_ENGINE_FILLED_SHARES: Final = by(
     "symbol side", Counter, "execution_engine_filled_shares_total", "Shares filled."
 )
 EXECUTION_ENGINE_FEES_USD: Final = one(Counter, "execution_engine_fees_usd_total", "Fees that the exchange charged.")
-EXECUTION_ENGINE_OPEN_ORDERS: Final = one(Gauge, "execution_engine_open_orders", "Orders resting at the venue.")
+EXECUTION_ENGINE_OPEN_ORDERS: Final = one(Gauge, "execution_engine_open_orders", "Orders resting at the exchange.")
 EXECUTION_ENGINE_ORDERS_IN_FLIGHT: Final = one(
     Gauge, "execution_engine_orders_in_flight", "Orders that were sent and not answered yet."
 )
