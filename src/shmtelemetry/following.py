@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ._drain import Drain
 from .errors import SegmentError, one_line
-from .segment import DIRECTORY, Segment, check_name, check_uids, segment_names
+from .segment import DIRECTORY, Segment, check_name, check_uids, log_context, segment_names
 
 # A file that appears within the same tick of the kernel's clock as a listing leaves the directory's time as
 # it was: a time that is so young does not say yet that nothing changed.
@@ -123,7 +123,7 @@ class Follower:
 
     def _leave(self, name: str, error: Exception) -> None:
         self._aside.add(name)
-        logger.warning("left aside: %s", one_line(error))
+        logger.warning("left aside: %s", one_line(error), extra=log_context(name))
 
     def _has_records(self, drain: Drain) -> bool:
         try:

@@ -55,6 +55,12 @@ def parse_name(name: str) -> tuple[str, str, str] | None:
     return None
 
 
+def log_context(name: str) -> dict[str, str]:
+    """What the log says beside a line about a segment."""
+    parts = parse_name(name)
+    return {"segment": name, "producer": parts[1]} if parts else {"segment": name}
+
+
 def segment_names(namespace: str | None = None, producer: str | None = None) -> Iterator[str]:
     """Names of all producers' segments, of one namespace and one producer if given; in no order."""
     with contextlib.suppress(FileNotFoundError), os.scandir(DIRECTORY) as entries:

@@ -44,7 +44,7 @@ WAITING: Final = {
     "protection": "what guards (insecure, token-file, allowed-host, tls-cert, tls-key, tls-client-ca)",
     "ws_max_connections": "ws-max-connections", "ws_heartbeat_interval": "ws-heartbeat-interval",
     "ws_message_queue_size": "ws-message-queue-size", "state_dir": "state-dir", "rules": "rules",
-    "keep_events": "keep-events",
+    "keep_events": "keep-events", "log_format": "log-format",
 }  # fmt: skip
 
 logger = logging.getLogger("shmtelemetry")

@@ -14,7 +14,7 @@ ROOT = "shmtelemetry"
 
 # Each of these may import what stands before it, and nothing else of the package.
 PRODUCER_SIDE = (
-    "errors", "version", "config", "_timer", "_mapping", "_clock", "_fields", "layout", "metric", "schema",
+    "errors", "version", "logs", "config", "_timer", "_mapping", "_clock", "_fields", "layout", "metric", "schema",
     "liveness", "files",
     "segment_header", "segment_space", "segment", "accounting", "recordings",
     "producer", "_header", "_threads", "_writer", "_ring", "_entry", "_exemplars", "_instruments", "telemetry",
@@ -45,7 +45,7 @@ LEFT = {
 }  # whatever knows a ring
 BOTH_ENDS = {"sidecar", "recording", "serving", "cli", "demo", "compat", "contrib"}  # may see rings, reader, exporters
 JOINS = {"service.app", "service.counted", "service.collectors.look"}  # meet a reader, or emit figures of their own
-SHOWS = {"aggregate.snapshot", "metric", "schema", "errors", "version", "listen"}
+SHOWS = {"aggregate.snapshot", "metric", "schema", "errors", "version", "logs", "listen"}
 SERVES = SHOWS | {
     "exporters.answers", "exporters.connections", "exporters.http", "exporters.shown", "trading.schemas",
     "files", "liveness", "config", "events",

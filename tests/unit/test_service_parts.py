@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("msgspec")
 
+from shmtelemetry.logs import JsonLines, Log
 from shmtelemetry.service import logs
 from shmtelemetry.service.messages import Subscription, read
 from shmtelemetry.service.sessions import COOKIE, LASTS, holds, session
@@ -97,7 +98,7 @@ def log(tmp_path: Path) -> Iterator[Path]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     path = tmp_path / "log"
-    logs.begin("info", path)
+    Log("info", "json", "shmtel-serve", "bot-a").begin(logs.SharedFile(path))
     yield path
     for handler in root.handlers:
         handler.close()
@@ -116,9 +117,8 @@ def test_a_line_of_the_log_is_one_json_object_whatever_it_says(log: Path) -> Non
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["message"] for line in lines] == ["two\nlines of ümlaut \x1b[31m", "failed"]
     assert "\x1b" not in log.read_text()
-    assert lines[1]["order"] == 7
-    assert "ValueError: why" in lines[1]["exception"]
-    assert {"timestamp", "level", "logger", "message", "process"} <= lines[0].keys()
+    assert (lines[1]["labels.order"], lines[1]["labels.path"]) == ("7", "x")
+    assert "ValueError: why" in lines[1]["error.stack_trace"]
 
 
 def test_the_newest_lines_come_first_of_the_level_asked_for(log: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_full_file_is_begun_anew_by_all_who_write_and_the_one_before_is_kept(
     monkeypatch.setattr(logs, "FILE_BYTES", 4096)
     logger = logging.getLogger("shmtelemetry.test")
     other = logs.SharedFile(log)
-    other.setFormatter(logs.JsonLines())
+    other.setFormatter(JsonLines("other", "bot-a"))
     for number in range(100):
         logger.info("line %d", number)
         other.handle(logging.makeLogRecord({"msg": f"other {number}", "levelname": "INFO", "name": "other"}))

@@ -37,7 +37,9 @@ class Beyond:
         if one not in self._digests:
             self._remember(one)
         name = self._state.metrics[metric].name
-        self._state.warn_once(f"overflow {metric}", f"{name}: {why}; further series are counted as {OVERFLOW}")
+        self._state.warn_once(
+            f"overflow {metric}", f"{name}: {why}; further series are counted as {OVERFLOW}", metric=name
+        )
 
     def _remember(self, one: int) -> None:
         if len(self._digests) < BEYOND.limit:  # from there on each ring and each reader counts it again

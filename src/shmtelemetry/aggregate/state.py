@@ -181,7 +181,11 @@ class State(View):
         number = self.numbers.get(metric.name)
         if number is None and (taken := self._taken(metric)):
             self.count("invalid_metrics")
-            self.warn_once(f"metric {metric.name}", f"{metric.name} is not counted: its samples would be {taken}")
+            self.warn_once(
+                f"metric {metric.name}",
+                f"{metric.name} is not counted: its samples would be {taken}",
+                metric=metric.name,
+            )
             return None
         if number is None:
             stored = metric.to_json()
@@ -196,7 +200,9 @@ class State(View):
             return number
         self.count("invalid_metrics")
         self.warn_once(
-            f"metric {metric.name}", f"{metric} disagrees with {first}: the first one stays, the other is not counted"
+            f"metric {metric.name}",
+            f"{metric} disagrees with {first}: the first one stays, the other is not counted",
+            metric=metric.name,
         )
         return None
 
@@ -334,10 +340,11 @@ class State(View):
 
     # ---- the end ----
 
-    def warn_once(self, topic: str, message: str) -> None:
+    def warn_once(self, topic: str, message: str, **context: str) -> None:
+        """A line in the log the first time. context: labels of it."""
         if topic not in self._warned:
             self._warned.add(topic)
-            logger.warning(message)
+            logger.warning(message, extra=context)
 
     def close(self) -> None:
         """Leave it to the next reader, who can tell then whether any bit has changed."""

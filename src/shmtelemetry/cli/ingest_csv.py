@@ -1,6 +1,7 @@
 """shmtel ingest csv"""
 
 import json
+import logging
 import os
 import select
 import signal
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from ..logs import Log
 from ..signals import caught_signals
-from . import options, settings
+from . import ingesting, options, reading, settings
 
 if TYPE_CHECKING:
     from ..sources.csv.ingest import Settings, Summary
+
+logger = logging.getLogger("shmtelemetry")
 
 IDS: Final = ("producer_id", "consumer_id", "network_type")
 
@@ -66,6 +70,7 @@ def chosen(params: Mapping[str, Any]) -> "Settings":
     "--seconds", type=click.FloatRange(min=0, min_open=True), metavar="N", default=10.0, show_default=True,
     help="How long --generate runs.",
 )  # fmt: skip
+@reading.log("info")
 @options.as_json
 @settings.file
 @click.pass_context
@@ -109,7 +114,9 @@ def command(
     if generate is not None:
         _generate(generate, seconds, as_json)
     else:
-        _ingest(chosen(ctx.params), as_json)
+        settings = chosen(ctx.params)
+        Log(said["log_level"], said["log_format"], ingesting.SERVICE, settings.namespace).begin()
+        _ingest(settings, as_json)
 
 
 def _ingest(settings: "Settings", as_json: bool) -> None:
@@ -124,7 +131,8 @@ def _ingest(settings: "Settings", as_json: bool) -> None:
 
 
 def _say(line: str) -> None:
-    click.echo(f"{_clear()}shmtel: {line}", err=True)
+    click.echo(_clear(), err=True, nl=False)
+    logger.warning(line)
 
 
 def _show(summary: "Summary") -> None:

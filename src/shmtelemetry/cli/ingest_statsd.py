@@ -1,9 +1,8 @@
 """shmtel ingest statsd"""
 
-import logging
-
 import click
 
+from ..logs import Log
 from ..signals import caught_signals
 from . import ingesting, options, reading, settings
 
@@ -23,7 +22,7 @@ UDP = "127.0.0.1:8125"
 @ingesting.insecure
 @options.namespace
 @ingesting.producer("statsd")
-@reading.log_level("info")
+@reading.log("info")
 @ingesting.as_json
 @settings.file
 def command(
@@ -34,6 +33,7 @@ def command(
     namespace: str,
     producer: str,
     log_level: str,
+    log_format: str,
     as_json: bool,
 ) -> None:
     """Take metrics of applications that send StatsD or DogStatsD, without a change to them.
@@ -57,7 +57,7 @@ def command(
     from ..sources.statsd import StatsdSource
     from ..telemetry import Telemetry
 
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    Log(log_level, log_format, ingesting.SERVICE, namespace).begin()
     with caught_signals() as signals:
         with options.wrong_use():
             listen = udp if udp is not None or unix is not None else UDP

@@ -1,10 +1,10 @@
 """shmtel ingest zmq"""
 
-import logging
 import re
 
 import click
 
+from ..logs import Log
 from ..signals import caught_signals
 from . import ingesting, options, reading, settings
 
@@ -23,7 +23,7 @@ from . import ingesting, options, reading, settings
 @ingesting.insecure
 @options.namespace
 @ingesting.producer("zmq")
-@reading.log_level("info")
+@reading.log("info")
 @ingesting.as_json
 def command(
     bind: str,
@@ -34,6 +34,7 @@ def command(
     namespace: str,
     producer: str,
     log_level: str,
+    log_format: str,
     as_json: bool,
 ) -> None:
     """Take metrics that bots send over ZeroMQ, as strings, JSON or msgpack, and without any library of metrics.
@@ -61,7 +62,7 @@ def command(
         from ..sources.zmq import ZmqSource
     from ..telemetry import Telemetry
 
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    Log(log_level, log_format, ingesting.SERVICE, namespace).begin()
     with caught_signals() as signals:
         with options.wrong_use():
             if bind.startswith("tcp://"):

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from ..listen import Address, parse_listen
 from . import options
+
+SERVICE: Final = "shmtel-ingest"  # in the log
 
 insecure = options.setting(
     "--insecure", is_flag=True, help="Take from an address that others can reach, whoever sends to it."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ..heaps import share_heap
+from ..logs import Log, set_level
 from ..signals import caught_signals
 from . import options, reading, settings
 
@@ -32,7 +33,7 @@ RELOADED: Final = ("max_series", "gauge_ttl", "include", "exclude", "const_label
 @options.setting(
     "--no-windows", is_flag=True, help="Keep and show no rates, quantiles and maxima of the last 1, 10 and 60 s."
 )
-@reading.log_level("warning")
+@reading.log("warning")
 @options.allow_uid
 @settings.file
 @click.pass_context
@@ -52,6 +53,7 @@ def command(
     const_label: tuple[tuple[str, str], ...],
     no_windows: bool,
     log_level: str,
+    log_format: str,
     allow_uid: tuple[int, ...],
     **reader: Any,
 ) -> None:
@@ -81,7 +83,7 @@ def command(
     from ..exporters.shown import Shown
     from ..listen import Protection
 
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    Log(log_level, log_format, "shmtel-reader", reader["namespace"]).begin()
     with options.wrong_use():
         shown = Shown(include, exclude, const_label)
         protection = Protection(insecure, token_file, allowed_host, tls_cert, tls_key, tls_client_ca)
@@ -130,7 +132,7 @@ def _reload(ctx: click.Context, sidecar: "Sidecar") -> None:
         logger.error("settings stay as they were: %s", error.format_message())
         return
     sidecar.shown = shown
-    logging.getLogger().setLevel(anew["log_level"].upper())
+    set_level(anew["log_level"])
     logger.info("settings are read again")
     for name in anew:
         if name not in RELOADED and anew[name] != ctx.params[name]:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import click
 
+from ..logs import FORMATS, LEVELS
 from . import options
 
 Decorator = Callable[[Any], Any]
@@ -99,11 +100,20 @@ shown: Final = _together(
 )
 
 
-def log_level(default: str) -> Decorator:
-    return options.setting(
-        "--log-level",
-        "LOG_LEVEL",
-        type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
-        default=default,
-        help="What is said on stderr.",
+def log(level: str, format: str = "text") -> Decorator:
+    """What is said on stderr, and how; the arguments are the defaults."""
+    return _together(
+        options.setting(
+            "--log-level",
+            "LOG_LEVEL",
+            type=click.Choice(LEVELS, case_sensitive=False),
+            default=level,
+            help="What is said on stderr.",
+        ),
+        options.setting(
+            "--log-format",
+            type=click.Choice(FORMATS, case_sensitive=False),
+            default=format,
+            help="How: text, or json for a log shipper, an object a line.",
+        ),
     )

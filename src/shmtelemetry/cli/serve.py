@@ -12,6 +12,7 @@ import click
 from . import ingest, ingest_csv, options, reading, settings
 
 if TYPE_CHECKING:
+    from ..logs import Log
     from ..service.settings import ServiceSettings
 
 READING: Final = ("interval", "ephemeral", "max_series", "gauge_ttl", "label_producer")  # as Reader has them
@@ -93,7 +94,7 @@ class Names(click.ParamType):  # type: ignore[type-arg]  # which older versions 
 @reading.state
 @reading.protection
 @reading.shown
-@reading.log_level("info")
+@reading.log("info", "json")
 @options.allow_uid
 @settings.file
 @click.pass_context
@@ -114,7 +115,7 @@ def command(ctx: click.Context, /, listen: str, workers: int, reset_state: bool,
     """
     with options.wrong_use():
         chosen = _made_of(ctx.params)
-    beside = _following(ctx, csv) if csv else nullcontext()
+    beside = _following(ctx, csv, chosen.log) if csv else nullcontext()
     begin = _serving().Serving
     with options.wrong_use():
         serving = begin(chosen, listen, reset_state)
@@ -122,7 +123,7 @@ def command(ctx: click.Context, /, listen: str, workers: int, reset_state: bool,
         serving.run(lambda url: click.echo(f"listening on {url}"), workers, lambda: _anew(ctx))
 
 
-def _following(ctx: click.Context, file: str) -> AbstractContextManager[object]:
+def _following(ctx: click.Context, file: str, log: "Log") -> AbstractContextManager[object]:
     """What follows a file, with the settings that `shmtel ingest csv` has."""
     from ..sources.csv.beside import Beside
 
@@ -130,7 +131,7 @@ def _following(ctx: click.Context, file: str) -> AbstractContextManager[object]:
     arguments = [file, "--follow", "--namespace", ctx.params["namespace"], *(["--config", chosen] if chosen else [])]
     with click.Context(ingest.command, ctx.find_root(), "ingest") as group:
         of_csv = ingest_csv.command.make_context("csv", arguments, group)
-        return Beside(ingest_csv.chosen(of_csv.params))
+        return Beside(ingest_csv.chosen(of_csv.params), log)
 
 
 def from_environment() -> "ServiceSettings":
@@ -179,7 +180,8 @@ def _made_of(params: Mapping[str, Any]) -> "ServiceSettings":
         rules=Path(params["rules"]) if params["rules"] else None,
         keep_events=params["keep_events"] * DAY,
         shown=(params["include"], params["exclude"], params["const_label"]),
-        log_level=params["log_level"].lower(),
+        log_level=params["log_level"],
+        log_format=params["log_format"],
         reader=reader,
     )
 

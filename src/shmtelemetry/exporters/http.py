@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 from ..aggregate.snapshot import Snapshot
 from ..errors import ShmtelError
 from ..listen import UNPROTECTED, Address, Protection, parse_listen
+from ..logs import begin_trace
 from .answers import Answers
 from .connections import HEAD_SECONDS, IDLE_SECONDS, Connection, ConnectionServer
 
@@ -162,6 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._client.answer()
+        begin_trace(self.headers.get("traceparent"))
         if "Transfer-Encoding" in self.headers or self.headers.get("Content-Length", "0") != "0":
             self.close_connection = True  # or its body would be read as the next request
         if not self._asks_for_us():

@@ -69,7 +69,9 @@ class Shown:
         if name not in self._warned:
             self._warned.add(name)
             taken = ", ".join(sorted(self._const.keys() & set(family.label_names)))
-            logger.warning("%s keeps its own label %s: the constant one is not added", name, taken)
+            logger.warning(
+                "%s keeps its own label %s: the constant one is not added", name, taken, extra={"metric": name}
+            )
 
 
 def _compiled(option: str, patterns: Iterable[str]) -> re.Pattern[str]:

@@ -16,7 +16,7 @@ from .. import layout
 from .._drain import Drain
 from ..errors import SegmentError, one_line
 from ..events import Batch, EventSink, Ring, Totals
-from ..segment import Segment
+from ..segment import Segment, log_context
 from ._agent import Agent
 
 logger = logging.getLogger("shmtelemetry")
@@ -121,7 +121,7 @@ class Feed:
             elif fed.going:
                 self._drop(uuid, fed)
         except (SegmentError, ValueError) as error:
-            logger.warning("events of %s are left aside: %s", fed.name, one_line(error))
+            logger.warning("events of %s are left aside: %s", fed.name, one_line(error), extra=log_context(fed.name))
             self._drop(uuid, fed)
             return None
         return batch

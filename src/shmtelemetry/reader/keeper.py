@@ -12,7 +12,7 @@ from ..aggregate.series import SLOT_ASIDE, SLOT_ENDED, SLOTS
 from ..aggregate.state import State
 from ..errors import ReaderBusyError, SegmentError, StateError, one_line
 from ..recordings import is_recording, unlink_surplus
-from ..segment import DIRECTORY, Segment, attach, segment_names
+from ..segment import DIRECTORY, Segment, attach, log_context, segment_names
 from ..segment_header import header_uuids
 from ._agent import Agent
 from ._rings import Status
@@ -128,7 +128,7 @@ class Keeper:
 
     def _quarantine(self, name: str, error: Exception) -> None:
         said = one_line(error)
-        logger.warning("left aside: %s", said if name in said else f"{name}: {said}")
+        logger.warning("left aside: %s", said if name in said else f"{name}: {said}", extra=log_context(name))
         self._discovery.put_aside(name, "quarantined")
         self._show_aside()
 
@@ -186,7 +186,7 @@ class Keeper:
         try:
             self._feed.add(segment, number, end)
         except (SegmentError, OSError) as error:  # it was removed just now, or there is no memory to map it once more
-            logger.warning("events are left aside: %s", one_line(error))
+            logger.warning("events are left aside: %s", one_line(error), extra=log_context(segment.name))
             if number is not None:
                 self._agent.let_go(number)
 
@@ -199,8 +199,9 @@ class Keeper:
                 is_recorder = segment.header.policy == layout.POLICIES["overwrite_oldest"]
                 then = "restart it" if is_recorder else "it makes another when its ring is full"
                 logger.warning(
-                    "somebody removed %s under its producer, process %d: %s", segment.name, segment.header.pid, then
-                )
+                    "somebody removed %s under its producer, process %d: %s", segment.name, segment.header.pid, then,
+                    extra=log_context(segment.name),
+                )  # fmt: skip
 
     def _serve(self, number: int) -> bool:
         """Do what a ring waits for; False if it has to wait on, for memory."""
@@ -283,7 +284,9 @@ class Keeper:
             segment.unlink()
         except OSError as error:  # another user's file in a sticky directory, who finds the mark
             segment.mapping.store(segment.header.reader_offset + layout.READER_ROLE, layout.ROLE_RETIRED)
-            logger.warning("%s is drained and cannot be removed: %s", segment.name, error.strerror)
+            logger.warning(
+                "%s is drained and cannot be removed: %s", segment.name, error.strerror, extra=log_context(segment.name)
+            )
             self._discovery.put_aside(segment.name, "retired")
             self._stays(segment)
         else:

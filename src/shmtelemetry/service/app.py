@@ -12,17 +12,19 @@ from ..aggregate.snapshot import Snapshot
 from ..contrib.asgi import instrument
 from ..errors import ShmtelError
 from ..exporters.shown import Shown
+from ..logs import set_level
 from ..reader import Onlooker
 from ..recording import Recording
 from ..telemetry import Telemetry
 from ..version import VERSION
-from . import logs
 from .access import Access
 from .counted import Counted
+from .logs import SharedFile
 from .problems import add_handlers
 from .routes import GROUPS
 from .settings import ServiceSettings
 from .slots import Slots
+from .told import Told
 from .watched import Watched
 
 PRODUCER: Final = "service"
@@ -51,7 +53,7 @@ class Service:
             raise ShmtelError(
                 f"the state folder {settings.state_dir} cannot be made: {error.strerror}; choose another by --state-dir"
             ) from error
-        logs.begin(settings.log_level, settings.file(".log"))
+        settings.log.begin(SharedFile(settings.file(".log")))
         self.settings = settings
         self.access, self.shown = Access(settings), Shown(*settings.shown)
         self.app = FastAPI(
@@ -66,7 +68,7 @@ class Service:
             self.app.router.routes.extend(group.routes)
         self.app.mount("/static", StaticFiles(packages=[(__package__, "static")]), "static")
         add_handlers(self.app)
-        # From the inside out: what another origin may read, who may ask at all, and how many have.
+        # From the inside out: what another origin may read, who may ask at all, what the log says, and how many have.
         if settings.cors_origins:
             self.app.add_middleware(
                 CORSMiddleware,
@@ -76,6 +78,7 @@ class Service:
                 allow_headers=["Authorization", "Content-Type"],
             )
         self.app.add_middleware(self.access.around)
+        self.app.add_middleware(Told)
         instrument(self.app, namespace=settings.namespace)
         self.app.state.service = self
 
@@ -87,7 +90,7 @@ class Service:
         shown = Shown(*settings.shown)
         self.access.read_files()
         self.shown = shown
-        logs.set_level(settings.log_level)
+        set_level(settings.log_level)
 
     def _expose(self, snapshot: Snapshot) -> Snapshot:
         return self.shown(snapshot)

@@ -1,41 +1,22 @@
-"""The service's log: one JSON object a line, on stderr and in a file that all workers write and read."""
+"""The file of the service's log, which all workers write and read."""
 
 import contextlib
 import logging
 import os
-import sys
 import threading
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from ..files import open_file
+from ..logs import LEVELS
 
 FILE_BYTES: Final = 2**20  # after which a new file is begun; the one before is kept
 TAIL_BYTES: Final = 256 * 1024  # of each of the two that a look reads at most
-LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
-_OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
-
-
-class JsonLines(logging.Formatter):
-    """timestamp, level, logger, message, process, what `extra` adds, and exception where there is one."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "timestamp": datetime.fromtimestamp(record.created, UTC),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            "process": record.process,
-            **{name: value for name, value in vars(record).items() if name not in _OWN},
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        # JSON escapes what would end the line.
-        return msgspec.json.encode(line, enc_hook=repr).decode()
+# What a look calls by names of its own.
+_NAMES: Final = {"timestamp": "@timestamp", "level": "log.level", "logger": "log.logger", "message": "message"}
 
 
 class SharedFile(logging.Handler):
@@ -80,22 +61,6 @@ class SharedFile(logging.Handler):
         super().close()
 
 
-def begin(level: str, path: Path) -> None:
-    """Log in lines of JSON from now on, instead of what was set up before. level: one of LEVELS."""
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr), SharedFile(path)]
-    for handler in handlers:
-        handler.setFormatter(JsonLines())
-    logging.basicConfig(handlers=handlers, force=True)
-    set_level(level)
-
-
-def set_level(level: str) -> None:
-    root = logging.getLogger()
-    root.setLevel(level.upper())
-    # What it says of each connection and at each start is nobody's news.
-    logging.getLogger("uvicorn").setLevel(max(logging.WARNING, root.level))
-
-
 def recent(path: Path, limit: int, level: str = "debug") -> list[dict[str, Any]]:
     """The newest lines of at least that level, the newest first."""
     wanted = LEVELS[LEVELS.index(level) :]
@@ -114,7 +79,11 @@ def _read(line: bytes) -> dict[str, Any] | None:
         entry = msgspec.json.decode(line, type=dict[str, Any])
     except msgspec.DecodeError:
         return None  # cut off, by the end of what was read or of the disk
-    return entry if {"timestamp", "level", "logger", "message"} <= entry.keys() else None
+    try:
+        named = {name: entry.pop(field) for name, field in _NAMES.items()}
+    except KeyError:
+        return None
+    return named | entry
 
 
 def _tail(path: Path) -> list[bytes]:

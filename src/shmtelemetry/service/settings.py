@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..listen import UNPROTECTED, Protection
+from ..logs import Log
 from .database import state_folder
 from .events.store import KEEP
 
@@ -28,9 +29,9 @@ class ServiceSettings:
     together. ws_heartbeat_interval: seconds between two signs of life. ws_message_queue_size: updates that may wait for
     one client before the oldest is dropped. state_dir: the folder of history, alerts and log. rules: file of alert
     rules, None for those of the package. keep_events: seconds, after which they go. shown: (include, exclude,
-    const_labels) of `/metrics`, as Shown takes them. log_level: of the log. reader: what Reader takes beside the
-    namespace, where each worker stands by to read; None where another process reads. began: when the service did, in
-    seconds since the epoch.
+    const_labels) of `/metrics`, as Shown takes them. log_level, log_format: of the log on stderr. reader: what Reader
+    takes beside the namespace, where each worker stands by to read; None where another process reads. began: when the
+    service did, in seconds since the epoch.
 
     Raises ValueError for what cannot be.
     """
@@ -48,6 +49,7 @@ class ServiceSettings:
     keep_events: float = KEEP
     shown: tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...]] = ((), (), ())
     log_level: str = "info"
+    log_format: str = "json"
     reader: Mapping[str, Any] | None = None
     began: float = field(default_factory=time.time)
 
@@ -66,6 +68,10 @@ class ServiceSettings:
                 raise ValueError(
                     f"CORS origin {origin!r}: expected scheme://host[:port], such as http://localhost:3000"
                 )
+
+    @property
+    def log(self) -> Log:
+        return Log(self.log_level, self.log_format, "shmtel-serve", self.namespace)
 
     def file(self, suffix: str) -> Path:
         """A file of the namespace in the state folder."""

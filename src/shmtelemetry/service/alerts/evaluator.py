@@ -57,7 +57,7 @@ class Evaluator:
             except Exception as error:  # none of the others
                 if rule.name not in self._warned:
                     self._warned.add(rule.name)
-                    logger.warning("rule %s says nothing: %s", rule.name, one_line(error))
+                    logger.warning("rule %s says nothing: %s", rule.name, one_line(error), extra={"rule": rule.name})
                 values = None
             if values is None:
                 left -= {name for name in left if name[0] == rule.name}

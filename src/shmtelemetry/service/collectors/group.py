@@ -84,6 +84,7 @@ class _Asked:
 
     def __init__(self, collector: BaseCollector, limit: float, counted: Callable[[str, int], object]) -> None:
         self._collector, self._limit, self._counted = collector, limit, counted
+        self._context = {"collector": collector.name}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread()
         self._answering: Future[None] | None = None
@@ -116,7 +117,9 @@ class _Asked:
         self._run(self._stop(self._loop))
         self._thread.join(FAREWELL)
         if self._thread.is_alive():
-            logger.warning("the collector %s does not stop: it is left behind", self._collector.name)
+            logger.warning(
+                "the collector %s does not stop: it is left behind", self._collector.name, extra=self._context
+            )
         self._loop, self._answering = None, None
 
     def _takes(self) -> float:
@@ -164,14 +167,16 @@ class _Asked:
         self.is_slow = isinstance(error, TimeoutError)
         why = f"it did not answer within {self._limit} s" if self.is_slow else f"{type(error).__name__}: {error}"
         if not self._error:
-            logger.warning("the collector %s is degraded: %s", self._collector.name, one_line(why))
+            logger.warning("the collector %s is degraded: %s", self._collector.name, one_line(why), extra=self._context)
         self._error = one_line(why)
 
     async def _stop(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
             await self._collector.stop()
         except BaseException as error:
-            logger.warning("the collector %s fails to stop: %s", self._collector.name, one_line(error))
+            logger.warning(
+                "the collector %s fails to stop: %s", self._collector.name, one_line(error), extra=self._context
+            )
         finally:
             loop.stop()
 

@@ -10,6 +10,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Final, Self
 
 from ...errors import ShmtelError
+from ...logs import Log
 from .ingest import Settings, ingest
 
 AGAIN: Final = 1.0  # seconds until a process that ended by itself is followed by another
@@ -21,8 +22,8 @@ class Beside:
     """Follows a file from `with` to its end. Its process ends with this one, however that ends; killed by itself it is
     followed by another, which goes on at the same row."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, log: Log) -> None:
+        self._settings, self._log = settings, log
         self._ends = threading.Event()
         self._lock = threading.Lock()
         self._process: SpawnProcess | None = None
@@ -48,7 +49,7 @@ class Beside:
                 return None
             ours, theirs = multiprocessing.Pipe()
             self._process = multiprocessing.get_context("spawn").Process(
-                target=_follow, args=(self._settings, theirs), name="shmtel-csv"
+                target=_follow, args=(self._settings, self._log, theirs), name="shmtel-csv"
             )
             self._process.start()
             theirs.close()
@@ -67,16 +68,13 @@ class Beside:
             process = self._start()
 
 
-def _follow(settings: Settings, parent: Connection) -> None:
+def _follow(settings: Settings, log: Log, parent: Connection) -> None:
     """What the process does. Its parent decides when it ends: signals of a terminal come to both."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    log.begin()
     try:
-        ingest(settings, lambda seconds: parent.poll(seconds), _say)
+        ingest(settings, lambda seconds: parent.poll(seconds), logger.warning)
     except (ShmtelError, OSError) as error:
-        _say(str(error))
+        logger.error(str(error))
         sys.exit(1)
-
-
-def _say(line: str) -> None:
-    print(f"shmtel: {line}", file=sys.stderr, flush=True)
