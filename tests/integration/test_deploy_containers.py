@@ -17,13 +17,15 @@ import yaml
 
 from shmtelemetry.cli import main
 from tests.confinement import confined
-from tests.peers import need_newest, run_command, unshared
+from tests.monitoring import DEPLOY as MONITORING
+from tests.peers import need, need_newest, run_command, unshared
 from tests.processes import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 PREFIX = "/opt/shmtelemetry"
 USER = "10001"
+ALERTMANAGER_SECRETS = {"token", "slack_url", "pagerduty_key", "smtp_password"}
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -122,38 +124,82 @@ def test_what_the_image_installs_serves_and_probes_itself(installed: Path, tmp_p
 def services(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What compose makes of the file."""
     folder = tmp_path_factory.mktemp("compose")
-    shutil.copy(DEPLOY / "compose.yaml", folder)
-    (folder / "token").write_text("token")
-    command = [need_newest("docker-compose"), "-f", str(folder / "compose.yaml"), "config", "--format", "json"]
-    done = run_command(command)
+    shutil.copytree(MONITORING, folder / "monitoring")
+    command = [need_newest("docker-compose"), "-f", str(folder / "monitoring/compose/compose.yaml")]
+    done = run_command([*command, "--profile", "example", "config", "--format", "json"])
     assert done.returncode == 0, done.stderr
     assert not done.stderr
     found: dict[str, Any] = json.loads(done.stdout)["services"]
     return found
 
 
+OURS = {"market-data", "signal-bridge", "risk-manager", "execution-engine", "telemetry", "example"}
+
+
 @pytest.mark.peer
-def test_containers_share_one_shm_one_user_and_one_namespace(services: dict[str, Any]) -> None:
-    owners = {name for name, service in services.items() if service["ipc"] == "shareable"}
-    assert owners == {"shm"}
-    assert int(services["shm"]["shm_size"]) == 256 * 2**20
-    others = {name: services[name] for name in services if name not in owners}
-    assert {service["ipc"] for service in others.values()} == {"service:shm"}
-    assert {service["user"] for service in services.values()} == {f"{USER}:{USER}"}
-    assert {service["environment"]["SHMTEL_NAMESPACE"] for service in others.values()} == {"trading"}
+def test_containers_share_one_shm_one_user_and_one_network(services: dict[str, Any]) -> None:
+    assert {name for name, service in services.items() if service.get("ipc") == "shareable"} == {"pod"}
+    assert int(services["pod"]["shm_size"]) == 256 * 2**20
+    assert {services[name]["ipc"] for name in OURS} == {"service:pod"}
+    assert {services[name]["user"] for name in {*OURS, "pod"}} == {f"{USER}:{USER}"}
+    namespaces = {name: services[name]["environment"]["SHMTEL_NAMESPACE"] for name in OURS}
+    assert namespaces == {name: name for name in OURS} | {"telemetry": "trading", "example": "trading"}
+    assert {services[name]["network_mode"] for name in services.keys() - {"pod", "example"}} == {"service:pod"}
     for service in services.values():
         assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert int(service["user"].split(":")[0]) > 0
+        assert service["image"] == "shmtelemetry" or re.search(r":v?\d+\.\d+\.\d+$", service["image"])
+        assert service["healthcheck"].get("disable") or service["healthcheck"]["test"][0] == "CMD"
 
 
 @pytest.mark.peer
-def test_the_service_is_reached_from_this_machine_with_a_token_and_checked_by_probe(services: dict[str, Any]) -> None:
+def test_the_pod_is_reached_from_this_machine_alone_and_the_service_with_a_token(services: dict[str, Any]) -> None:
+    ports = [(port["host_ip"], port["published"]) for port in services["pod"]["ports"]]
+    assert ports == [("127.0.0.1", port) for port in ("3000", "8000", "9193", "9999")]
+    assert not any("ports" in service for name, service in services.items() if name != "pod")
     telemetry = services["telemetry"]
     assert telemetry["healthcheck"]["test"] == ["CMD", "shmtel", "probe"]
-    assert [port["host_ip"] for port in telemetry["ports"]] == ["127.0.0.1"]
-    assert telemetry["environment"]["SHMTEL_TOKEN_FILE"] == f"/run/secrets/{telemetry['secrets'][0]['source']}"
+    assert telemetry["environment"]["SHMTEL_TOKEN_FILE"] == telemetry["secrets"][0]["target"] == "/run/secrets/token"
     assert set(telemetry["environment"]) <= options_of_serve()
     assert [mount["target"] for mount in telemetry["volumes"]] == [environment()["SHMTEL_STATE_DIR"]]
-    assert (DEPLOY / telemetry["build"]["dockerfile"]).name == "Dockerfile"
+    listens = {services[name]["environment"]["SHMTEL_LISTEN"] for name in OURS - {"telemetry", "example"}}
+    assert listens == {f"127.0.0.1:{port}" for port in (9090, 9091, 9092, 9093)}
+
+
+@pytest.mark.peer
+def test_what_is_mounted_is_generated_and_each_sees_its_own_secrets(services: dict[str, Any]) -> None:
+    by_file = {"alertmanager": ALERTMANAGER_SECRETS, "prometheus": {"token"}, "grafana": {"grafana_password"}}
+    for name, wanted in by_file.items():
+        assert {secret["source"] for secret in services[name]["secrets"]} == wanted
+        for mount in services[name]["volumes"]:
+            if mount["type"] == "bind" and not mount["bind"].get("create_host_path"):
+                below = mount["source"].partition("/monitoring/")[2]
+                assert (MONITORING / below).exists() or below.startswith("grafana/"), below
+    told = (MONITORING / "compose/alertmanager.yml").read_text()
+    assert set(re.findall(r"_file: /run/secrets/(\w+)", told)) == ALERTMANAGER_SECRETS
+    assert services["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD__FILE"] == "/run/secrets/grafana_password"
+
+
+@pytest.mark.peer
+def test_real_servers_take_the_flags_and_the_configurations(services: dict[str, Any], tmp_path: Path) -> None:
+    flags = services["prometheus"]["command"]
+    assert {"--storage.tsdb.retention.time=30d", "--storage.tsdb.retention.size=10GB"} <= set(flags)
+    shutil.copytree(MONITORING, tmp_path / "etc")
+    shutil.copy(MONITORING / "compose/prometheus.yml", tmp_path / "etc")
+    shutil.copy(MONITORING / "compose/alertmanager.yml", tmp_path / "etc")
+    for command in (
+        # It says what is wrong with flags before it says that there is no such file.
+        [need_newest("promtool"), "check", "config", "--syntax-only", str(tmp_path / "etc/prometheus.yml")],
+        [need("amtool"), "check-config", str(tmp_path / "etc/alertmanager.yml")],
+    ):
+        done = run_command(command)
+        assert done.returncode == 0, done.stdout + done.stderr
+    for program, name in ((need_newest("prometheus"), "prometheus"), (need("prometheus-alertmanager"), "alertmanager")):
+        here = [re.sub("path=/", f"path={tmp_path}/", flag) for flag in services[name]["command"][1:]]
+        command = [program, *here, "--config.file=/nowhere"]
+        assert "/nowhere" in run_command(command).stderr
+        assert "/nowhere" not in run_command([*command, "--no-such-flag"]).stderr
 
 
 CONTAINERS = """
@@ -199,16 +245,16 @@ print(before, go_on, ended, again)
 
 @pytest.mark.slow
 @pytest.mark.peer
-def test_reader_and_producers_come_and_go_while_shm_stays(tmp_path: Path, namespace: str) -> None:
-    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+def test_reader_and_producers_come_and_go_while_the_pod_stays(tmp_path: Path, namespace: str) -> None:
+    compose = yaml.safe_load((MONITORING / "compose/compose.yaml").read_text())["services"]
     state = tmp_path / "state"
     state.mkdir()
     container = confined(state, "--pid", "--fork", "--kill-child", "--mount-proc")
     program = [sys.executable, "-m", "shmtelemetry.cli"]
     serve = [*container, *program, *compose["telemetry"]["command"], "--listen", "127.0.0.1:0"]
-    python, option = compose["bot"]["entrypoint"]
+    python, option = compose["example"]["entrypoint"]
     assert (python, option) == ("python", "-c")
-    bot = [*container, sys.executable, option, *compose["bot"]["command"]]
+    bot = [*container, sys.executable, option, *compose["example"]["command"]]
     (tmp_path / "containers.py").write_text(CONTAINERS)
     mount = 'mount -t tmpfs -o size=256m tmpfs /dev/shm && exec "$0" "$@"'
     script = [sys.executable, str(tmp_path / "containers.py"), repr(serve), repr(bot)]

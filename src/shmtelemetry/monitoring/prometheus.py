@@ -5,9 +5,10 @@ https://prometheus.io/docs/prometheus/latest/configuration/configuration/
 
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from .catalogue import Catalogue
-from .entries import Job
+from .entries import Deployment, Job
 from .yaml_text import as_yaml
 
 FLAGS: Final = (
@@ -24,7 +25,7 @@ def files(catalogue: Catalogue) -> Mapping[str, str]:
         "global": {"scrape_interval": _INTERVAL, "evaluation_interval": _INTERVAL},
         "rule_files": ["rules.yml", "alerts.yml"],
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": [catalogue.deployment.alertmanager]}]}]},
-        "scrape_configs": [_scrape(job) for job in catalogue.jobs.values()],
+        "scrape_configs": [_scrape(catalogue.deployment, job) for job in catalogue.jobs.values()],
     }
     optional = [f"targets/{job.name}.yml" for job in catalogue.jobs.values() if job.optional]
     comments = [f"prometheus {' '.join(FLAGS)}"]
@@ -33,12 +34,14 @@ def files(catalogue: Catalogue) -> Mapping[str, str]:
     return {"prometheus.yml": as_yaml(document, *comments)}
 
 
-def _scrape(job: Job) -> dict[str, Any]:
+def _scrape(where: Deployment, job: Job) -> dict[str, Any]:
     config: dict[str, Any] = {"job_name": job.name}
     if job.interval != _INTERVAL:
         config["scrape_interval"] = job.interval
     if job.path != "/metrics":
         config["metrics_path"] = job.path
+    if where.token_file and urlsplit(where.service).netloc in job.targets:
+        config["authorization"] = {"credentials_file": where.token_file}
     if job.optional:
         return config | {"file_sd_configs": [{"files": [f"targets/{job.name}.yml"]}]}
     return config | {"static_configs": [{"targets": list(job.targets)}]}
