@@ -47,8 +47,10 @@ def alive(pid: int) -> bool:
 
 def children(pid: int) -> set[int]:
     """Processes that this one has started and that live."""
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=True)
-    return {int(line) for line in found.stdout.split()}
+    found = set()
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        found |= {int(child) for child in (thread / "children").read_text().split()}
+    return found
 
 
 def terms(account: dict[str, Any]) -> int:
