@@ -95,10 +95,8 @@ def test_in_the_end_every_count_on_the_page_is_exact() -> None:
         with Platform(together(namespace), rate=5_000) as platform:
             platform.start()
             platform.go()
-            wait_until(
-                lambda: "execution-engine" in sidecar.reader.snapshot().producers, "the execution engine is heard of"
-            )
-            time.sleep(1.0)
+            url = f"{sidecar.url}/metrics"
+            wait_until(lambda: total(scrape(url), "execution_engine_fills_total") > 20, "orders trade")
             reports = platform.stop()
             platform.join()
         assert sidecar.reader.settle(timeout=PATIENCE)

@@ -154,7 +154,7 @@ SHOWN = {
     "redis-killed": (grows("redis_connection_errors_total"), grows("redis_operations_total", status="success")),
     "market-crash": (
         is_value(1.0, BREAKER, breaker="daily_loss"),
-        is_value(0.0, BREAKER, breaker="daily_loss"),
+        lambda look: lambda: look(BREAKER) == 0.0 and look("trading_bots_active_total", status="stopped") == 0.0,
     ),
 }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -11,10 +13,13 @@ from shmtelemetry import Reader, Telemetry, trading
 from shmtelemetry.demo.breakers import DAILY_LOSS, MARKET_DATA, REJECTIONS, Breakers
 from shmtelemetry.demo.causes import CAUSES, bring_about, cure
 from shmtelemetry.demo.exchange import REJECTED, SUCCESS, Exchange, RateLimit
+from shmtelemetry.demo.exchange_server import Server
 from shmtelemetry.demo.market_data import MarketData
 from shmtelemetry.demo.messages import FeedBatch, Order
 from shmtelemetry.demo.order_book import BUY, SELL
 from shmtelemetry.demo.order_flow import INSTRUMENTS, LIMIT, Message, OrderFlow
+from shmtelemetry.demo.wire import Link, connect
+from tests.processes import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +84,34 @@ def test_who_follows_the_feed_has_the_exchanges_books_also_after_a_gap() -> None
     assert follower.book() == resting(exchange)
 
 
+def test_who_comes_to_the_feed_while_it_goes_on_is_told_first_what_rests() -> None:
+    server = Server(Exchange(OrderFlow(3)), 1_000)
+    with closing(server), closing(connect(server.feed.port, FeedBatch)) as early:
+        server.turn(500)
+        server._sent_at = math.inf  # what happens now is not published at once
+        server.turn(10)
+        with closing(connect(server.feed.port, FeedBatch)) as late:
+            server.turn(0)
+            server._sent_at = 0.0
+            server.turn(10)
+            came = {name: await_batches(link, at_least=2) for name, link in (("early", early), ("late", late))}
+    for batches in came.values():
+        assert [batch.snapshot for batch in batches] == [True] + [False] * (len(batches) - 1)
+        numbers = [batch.number + (0 if batch.snapshot else len(batch.messages)) for batch in batches]
+        assert [batch.number for batch in batches[1:]] == numbers[:-1]
+
+
+def await_batches(link: Link[FeedBatch], at_least: int) -> list[FeedBatch]:
+    found: list[FeedBatch] = []
+
+    def enough() -> bool:
+        found.extend(link.receive())
+        return len(found) >= at_least
+
+    wait_until(enough, "batches come")
+    return found
+
+
 def test_messages_that_cannot_be_are_left_out() -> None:
     service = MarketData()
     service.handle(FeedBatch(1, 0, [], snapshot=True))
@@ -127,6 +160,7 @@ def test_no_more_requests_are_taken_in_a_second_than_the_limit() -> None:
 def test_breakers_hold_orders_back_and_let_go() -> None:
     now = 0.0
     breakers = Breakers(lambda: now)
+    breakers.quoted()
     breakers.look(loss_usd=99.0, limit_usd=100.0)
     assert not breakers.hold()
     breakers.look(loss_usd=100.0, limit_usd=100.0)

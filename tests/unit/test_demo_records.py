@@ -222,7 +222,10 @@ def test_a_bot_pauses_at_its_drawdown_resumes_and_stops_for_good_at_its_loss() -
     assert not bot.judge(10_000.0, now=100.0)
     assert bot.status == STOPPED
     bot.start()
+    assert not bot.judge(-2_000.0, now=101.0)  # what was lost before is behind it
     assert bot.status == RUNNING
+    assert bot.judge(-3_000.0, now=102.0)
+    assert bot.status == STOPPED
 
 
 def link_at(*times: int) -> OrderLink:

@@ -42,6 +42,7 @@ class Supervision:
         self._drawdown_usd, self._pause_seconds, self._loss_usd = drawdown_usd, pause_seconds, loss_usd
         self._peak = 0.0
         self._resume_at = 0.0
+        self._earned: float | None = 0.0  # before it was started; None until that is known
         self.status = RUNNING
 
     def judge(self, profit_usd: float, now: float) -> bool:
@@ -49,6 +50,9 @@ class Supervision:
         before = self.status
         if before == STOPPED:
             return False
+        if self._earned is None:
+            self._earned = profit_usd
+        profit_usd -= self._earned
         if profit_usd <= -self._loss_usd:
             self.status = STOPPED
         elif before == PAUSED and now >= self._resume_at:
@@ -69,4 +73,4 @@ class Supervision:
 
     def start(self) -> None:
         """With what it has earned so far behind it."""
-        self.status, self._peak = RUNNING, -math.inf
+        self.status, self._peak, self._earned = RUNNING, 0.0, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -25,7 +26,7 @@ class Breakers:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._active = dict.fromkeys(NAMES, False)
-        self._quoted_at = clock()
+        self._quoted_at = math.inf  # until the market has opened
         self._refused: deque[bool] = deque(maxlen=_WATCHED)
         self._rest_until = 0.0
         self._gauges = {name: instruments.RISK_MANAGER_CIRCUIT_BREAKER_ACTIVE.labels(name) for name in NAMES}

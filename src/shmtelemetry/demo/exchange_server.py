@@ -83,9 +83,10 @@ class Server:
 
     def turn(self, count: int) -> None:
         """Let so many messages of the flow happen, and answer what has come."""
-        self._welcome(self.feed.accept())
+        self._welcome(self.feed.newcomers())
         self.feed.receive()
-        self.orders.accept()
+        for link in self.orders.newcomers():
+            self.orders.let_in(link)
         for link, request in self.orders.receive():
             self._late.append((time.monotonic() + self.conditions.answer_seconds, link, self._answer(request)))
         self._exchange.advance(count)
@@ -111,6 +112,7 @@ class Server:
             batch = FeedBatch(self._number, time.time_ns(), self._exchange.resting(), snapshot=True)
             for link in links:
                 self.feed.send_to(link, batch)
+                self.feed.let_in(link)  # not before: it could not use what is no snapshot
 
     def _answer(self, request: Request) -> Reply:
         status, reason = SUCCESS, ""

@@ -115,16 +115,19 @@ class Door(Generic[_Message]):
         listener = [self._listener.fileno()] if self._listener is not None else []
         return listener + [link.fileno() for link in self.links]
 
-    def accept(self) -> list[Link[_Message]]:
-        """Let in who waits."""
+    def newcomers(self) -> list[Link[_Message]]:
+        """Who waits to be let in."""
         came: list[Link[_Message]] = []
         while self._listener is not None:
             try:
                 came.append(Link(self._listener.accept()[0], self._kind))
             except OSError:
                 break
-        self.links += came
         return came
+
+    def let_in(self, link: Link[_Message]) -> None:
+        """From now on it is sent what everybody is."""
+        self.links.append(link)
 
     def receive(self) -> list[tuple[Link[_Message], _Message]]:
         """What those inside say; who has gone, or says what cannot be, is let out."""
