@@ -13,13 +13,16 @@ SANITIZERS := LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file
 SANITIZED_TESTS := not stress and not unsanitized
 SOURCES := pyproject.toml setup.py $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: help demo test core stress threads verify sanitize fuzz soak check bench gates screenshots peers clean
+.PHONY: help demo stack test core stress threads verify sanitize fuzz soak check bench gates screenshots peers clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(VENV)/.demo  ## a small trading platform of real processes and its web page; ARGS="--seconds 10" passes arguments on
 	@$(BIN)/shmtel demo $(ARGS)
+
+stack: $(VENV)/.test  ## the demo, Prometheus, Alertmanager and the service on loopback, by generated files, until Ctrl-C
+	@$(BIN)/python -m tests.stack $(ARGS)
 
 test: $(VENV)/.test  ## the whole test suite; ARGS="-k ring" passes arguments to pytest
 	$(BIN)/python -m pytest $(ARGS)

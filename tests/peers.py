@@ -30,13 +30,20 @@ def need(program: str) -> str:
     return path
 
 
-def need_newest(program: str) -> str:
-    """The path of a program of Debian's newest suite, such as prometheus; the test is skipped without it."""
+def newest(program: str) -> str | None:
+    """The path of a program of Debian's newest suite, such as prometheus; None without it."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     path = cache / "shmtelemetry/peers/sid/usr/bin" / program
-    if not path.exists():
-        miss(f"the newest {program} is not at {path} (make peers)")
-    return str(path)
+    return str(path) if path.exists() else None
+
+
+def need_newest(program: str) -> str:
+    """As newest; the test is skipped without it."""
+    path = newest(program)
+    if path is None:
+        miss(f"the newest {program} is not there (make peers)")
+    assert path is not None
+    return path
 
 
 def with_small_shm(size: str, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -24,23 +24,25 @@ scrape_configs:
 """
 
 
+def is_ready(url: str) -> bool:
+    """Whether a Prometheus or an Alertmanager there has begun."""
+    try:
+        with urllib.request.urlopen(f"{url}/-/ready", timeout=1.0):  # it may be another who has taken the port
+            return True
+    except OSError:
+        return False
+
+
 class Prometheus:
     """A server's query API."""
 
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self, url: str) -> None:
+        self.url = url
 
     def get(self, path: str, **parameters: str) -> Any:
         query = urllib.parse.urlencode(parameters)
         with urllib.request.urlopen(f"{self.url}{path}?{query}", timeout=PATIENCE) as response:
             return json.load(response)["data"]
-
-    def ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=PATIENCE):
-                return True
-        except OSError:
-            return False
 
     def result(self, query: str) -> list[dict[str, Any]]:
         """One entry for each series, as the API gives it."""
@@ -76,8 +78,8 @@ def prometheus(
     ]  # fmt: skip
     with subprocess.Popen(command) as process:
         try:
-            server = Prometheus(port)
-            wait_until(lambda: process.poll() is not None or server.ready(), "Prometheus is ready")
+            server = Prometheus(f"http://127.0.0.1:{port}")
+            wait_until(lambda: process.poll() is not None or is_ready(server.url), "Prometheus is ready")
             assert process.poll() is None, "Prometheus ended"
             yield server
         finally:

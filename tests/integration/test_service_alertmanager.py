@@ -19,6 +19,7 @@ import yaml
 from tests.monitoring import DEPLOY
 from tests.peers import need, run_command
 from tests.processes import PATIENCE, wait_until
+from tests.prometheus import is_ready
 from tests.readers import shmtel
 from tests.services import ask, await_value, hear, listener, service
 
@@ -60,19 +61,11 @@ def alertmanager(path: Path, folder: Path) -> Iterator[str]:
     ]  # fmt: skip
     with subprocess.Popen(command) as process:
         try:
-            wait_until(lambda: process.poll() is not None or _is_ready(url), "the Alertmanager is ready")
+            wait_until(lambda: process.poll() is not None or is_ready(url), "the Alertmanager is ready")
             assert process.poll() is None, "the Alertmanager ended"
             yield url
         finally:
             process.terminate()
-
-
-def _is_ready(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/-/ready", timeout=PATIENCE):
-            return True
-    except OSError:
-        return False
 
 
 SAID = {"labels": LABELS, "annotations": {"summary": "Market data of AAPL is “old”"}}
