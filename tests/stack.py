@@ -38,10 +38,19 @@ from tests.processes import wait_until
 from tests.prometheus import Prometheus, is_ready
 from tests.readers import SHMTEL
 
-DEMO: Final = (*SHMTEL, "demo", "--platform", "--listen", "127.0.0.1:0")  # its own page is not what is shown here
+DEMO: Final = (
+    *SHMTEL,
+    "demo",
+    "--platform",
+    "--listen",
+    "127.0.0.1:0",
+    "--zmq-port",
+    "0",
+)  # its own page is not what is shown here
 HERE: Final = "127.0.0.1"
 END_SECONDS: Final = 60.0  # until what was asked to end is killed
 SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+WINDOW: Final = r"(\[|\boffset )(\d+[smhd])"  # in a query
 DURATIONS: Final = ("for", "scrape_interval", "evaluation_interval")  # keys of what is made faster
 
 
@@ -223,7 +232,7 @@ def in_less_time(document: Any, faster: int) -> Any:
     for key in made.keys() & set(DURATIONS):
         made[key] = _shorter(made[key], faster)
     if "expr" in made:
-        made["expr"] = re.sub(r"\[(\w+)\]", lambda found: f"[{_shorter(found[1], faster)}]", made["expr"])
+        made["expr"] = re.sub(WINDOW, lambda found: found[1] + _shorter(found[2], faster), made["expr"])
     return made
 
 
