@@ -199,7 +199,7 @@ def test_it_shows_where_everything_is_and_leaves_nothing(number: int) -> None:
         assert not any(Path(f"/proc/{pid}").exists() for pid in started)
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_it_ends_with_a_part_that_ends_and_says_which() -> None:
     with command("--free") as process:
         shown(process)
@@ -214,7 +214,7 @@ def program(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text().partition("\0")[0]
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
     need("prometheus-alertmanager")
     with socket.create_server(("127.0.0.1", 0)) as taken:
