@@ -9,6 +9,9 @@ from contextlib import closing
 
 import pytest
 
+pytest.importorskip("zmq", reason="needs shmtelemetry[demo]")
+pytest.importorskip("msgspec", reason="needs shmtelemetry[demo]")
+
 from shmtelemetry import Reader, Telemetry, trading
 from shmtelemetry.demo.breakers import DAILY_LOSS, MARKET_DATA, REJECTIONS, Breakers
 from shmtelemetry.demo.causes import CAUSES, bring_about, cure

@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytest.importorskip("zmq", reason="needs shmtelemetry[demo]")
+pytest.importorskip("msgspec", reason="needs shmtelemetry[demo]")
+
 from shmtelemetry.demo.accounts import settle_account, table
 from shmtelemetry.demo.messages import Closed, Execution, Order
 from shmtelemetry.demo.order_book import BUY, SELL

@@ -16,6 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("zmq", reason="needs shmtelemetry[demo]")
+pytest.importorskip("msgspec", reason="needs shmtelemetry[demo]")
+
 from shmtelemetry import Consumer, Telemetry, trading
 from shmtelemetry.demo.bots import BOT_OF, PAUSED, RUNNING, STOPPED, Supervision
 from shmtelemetry.demo.exchange import Exchange
