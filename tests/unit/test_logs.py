@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+
+pytest.importorskip("ecs_logging")
+
 from ecs_logging import StdlibFormatter
 
 from shmtelemetry.logs import JsonLines, begin_trace
