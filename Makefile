@@ -13,7 +13,7 @@ SANITIZERS := LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file
 SANITIZED_TESTS := not stress and not unsanitized
 SOURCES := pyproject.toml setup.py $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: help demo stack test core stress threads verify sanitize fuzz soak check bench gates screenshots peers clean
+.PHONY: help demo stack test core stress threads verify sanitize fuzz soak check bench gates screenshots dashboards peers clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -65,6 +65,9 @@ gates: $(VENV)/.bench  ## fail if a figure that was promised is missed
 
 screenshots: $(VENV)/.test  ## the pictures of the page in docs/images, by chromium from a real demo
 	SHMTEL_IMAGES=docs/images $(BIN)/python -m pytest tests/integration/test_page.py -m stress -k pictures -q
+
+dashboards: $(VENV)/.test $(VENV)/.soak  ## pictures of Grafana's dashboards in build/dashboards, from a real demo; ARGS="--minutes 6 overview"
+	$(BIN)/python -m tests.pictures --out build/dashboards $(ARGS)
 
 peers:  ## the servers and tools that some tests need, by apt
 	.ci/peers

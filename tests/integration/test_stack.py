@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,20 @@ pytest.importorskip("msgspec", reason="needs shmtelemetry[monitoring]")
 from shmtelemetry.demo.causes import CAUSES
 from shmtelemetry.demo.control import CAUSE, CURE, tell
 from shmtelemetry.monitoring.catalogue import Catalogue
+from tests.monitoring import asked_by_dashboards
 from tests.peers import need
 from tests.processes import PATIENCE, is_stopped, wait_until
-from tests.services import await_value
+from tests.services import await_value, listener
 from tests.stack import FREE, Stack, StackError, in_less_time, stack
+from tests.unit.test_monitoring import metrics_of
 
 FASTER = 20
 ALERTS = "/api/system/alerts"
+UNEMITTED_WHILE_WELL = {
+    f"{prefix}{name}{suffix}"
+    for name in ("ingest_rejected", "ingest_missing", "ingest_gaps")
+    for prefix, suffix in (("", "_total"), ("job:", ":rate5m"))
+}
 
 pytestmark = pytest.mark.peer
 
@@ -138,6 +146,16 @@ def test_a_process_that_stands_still_is_an_alert_in_the_list_until_it_goes_on(ru
 def test_every_urgent_alert_is_caused_or_known_not_to_be() -> None:
     urgent = {alert.name for alert in Catalogue.packaged().alerts.values() if alert.priority != "P2"}
     assert urgent - {condition.alert for condition in (SHORT, *CONDITIONS)} == WITHOUT_CAUSE
+
+
+@pytest.mark.slow
+def test_every_panel_shows_what_the_running_demo_emits(running: Stack) -> None:
+    """But those of what nobody has sent anything wrong of: such a counter has no series yet."""
+    asked = [(place, query) for place, query in asked_by_dashboards() if not UNEMITTED_WHILE_WELL & metrics_of(query)]
+    assert len(asked) > 400
+    with listener(running.service, "/ws"):
+        for place, query in asked:
+            wait_until(partial(running.prometheus.result, query), f"{place} shows {query}")
 
 
 @pytest.mark.stress

@@ -14,7 +14,17 @@ import yaml
 
 from shmtelemetry.cli import main
 from shmtelemetry.monitoring.catalogue import Catalogue
-from shmtelemetry.monitoring.entries import RESPONSE_TIMES, Alert, Definition, Deployment, Job, Objective
+from shmtelemetry.monitoring.entries import (
+    RESPONSE_TIMES,
+    Alert,
+    Definition,
+    Deployment,
+    Job,
+    Objective,
+    Panel,
+    Query,
+    Row,
+)
 from shmtelemetry.monitoring.generate import ALL, NAMES, generated
 from shmtelemetry.monitoring.rules import all_rules
 from tests.monitoring import DEPLOY, ROOT, RUNBOOKS, queries
@@ -144,12 +154,13 @@ def test_secrets_are_files() -> None:
 
 def test_the_page_tells_of_every_key_alert_and_file() -> None:
     page = (ROOT / "docs/monitoring.md").read_text()
-    for entry in (Definition, Objective, Job, Deployment, Alert):
+    for entry in (Definition, Objective, Job, Deployment, Alert, Row, Panel, Query):
         for key in entry.__struct_encode_fields__:
             assert f"`{key}`" in page, key
     for alert in ALERTS:
         assert f"[{alert.name}](runbooks/{alert.name}.md)" in page, alert.name
-    for name in (*generated(CATALOGUE, ALL), *NAMES, *CATALOGUE.objectives, *CATALOGUE.jobs):
+    files = [name.removeprefix("grafana/dashboards/").removesuffix(".json") for name in generated(CATALOGUE, ALL)]
+    for name in (*files, *NAMES, *CATALOGUE.objectives, *CATALOGUE.jobs):
         assert f"`{name}`" in page or f"generate {name} " in page, name
 
 

@@ -43,9 +43,9 @@ def command(
 ) -> int:
     """Write what a monitoring system reads, from a catalogue of metrics or from those that are registered.
 
-    WHAT is prometheus, rules, alerts, alertmanager, all of these together with all, or handles: a Python module of
-    ready instruments. Files that are as they should be are not touched. docs/monitoring.md shows the form of a
-    catalogue.
+    WHAT is prometheus, rules, alerts, alertmanager, grafana, compose, all of these together with all, or handles: a
+    Python module of ready instruments. Files that are as they should be are not touched. docs/monitoring.md shows the
+    form of a catalogue.
 
     With --check-live it prints what is unknown, defined otherwise or missing, and labels that the catalogue forbids;
     it exits 1 if there is any.
@@ -95,7 +95,7 @@ def _catalogue(files: Sequence[Path], namespace: str | None) -> "Catalogue":
         return catalogue
     from ..monitoring.live import definitions
 
-    return catalogue.with_definitions(definitions(_snapshot(namespace)))
+    return catalogue.with_live(namespace, definitions(_snapshot(namespace)))
 
 
 def _snapshot(namespace: str) -> "Snapshot":

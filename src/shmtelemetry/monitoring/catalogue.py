@@ -3,23 +3,27 @@
 It is read from TOML files, whose form docs/monitoring.md has. Nothing of a file is used before all of it is checked.
 """
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any, Final, Self, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
-from .entries import Alert, Definition, Deployment, Job, Objective, Recording
+from .entries import Alert, Definition, Deployment, Job, Objective, Recording, Row
 
 _KINDS: Final[Mapping[str, type[Any]]] = {
-    "metric": Definition, "record": Recording, "alert": Alert, "slo": Objective, "job": Job,
+    "metric": Definition, "record": Recording, "alert": Alert, "slo": Objective, "row": Row, "job": Job,
 }  # fmt: skip
-_DEFAULTS: Final = {"metric": ("service", "emitter"), "record": ("service",), "slo": ("service",)}
+_DEFAULTS: Final[Mapping[str, Mapping[str, str]]] = {  # of a table's key → that of the file which it is by default
+    "metric": {"service": "service", "emitter": "emitter"}, "record": {"service": "service"},
+    "slo": {"service": "service"}, "row": {"dashboard": "service"},
+}  # fmt: skip
 _TEXTS: Final = ("service", "title", "emitter")  # of a whole file
-_BESIDE: Final = ("dashboard",)  # tables that others read
 
 # The files of the package, in the order of the data's way; the last two come along with any other catalogue.
 _PLATFORM: Final = (
@@ -41,6 +45,7 @@ class Catalogue:
     recordings: Mapping[str, Recording] = field(default_factory=dict)
     alerts: Mapping[str, Alert] = field(default_factory=dict)
     objectives: Mapping[str, Objective] = field(default_factory=dict)
+    rows: Mapping[str, Row] = field(default_factory=dict)
     jobs: Mapping[str, Job] = field(default_factory=dict)
 
     @classmethod
@@ -57,10 +62,21 @@ class Catalogue:
         """
         return cls._of(files)
 
-    def with_definitions(self, definitions: Iterable[Definition]) -> Self:
-        """With metrics of a service `live` that this one does not have."""
+    def with_live(self, namespace: str, definitions: Iterable[Definition]) -> Self:
+        """With the metrics of running producers that this one does not have, and that namespace as what is scraped.
+
+        Unless there are jobs other than the package's: a reader does not tell where it listens, so it is the service,
+        or a reader at the same address.
+        """
         more = {one.name: one for one in definitions if one.name not in self.definitions}
-        return replace(self, titles={"live": "Live", **self.titles}, definitions={**more, **self.definitions})
+        job = Job(name=re.sub("[^a-zA-Z0-9_-]", "-", namespace), targets=(urlsplit(self.deployment.service).netloc,))
+        return replace(
+            self,
+            titles={"live": namespace, **self.packaged().titles, **self.titles},
+            definitions={**more, **self.definitions},
+            deployment=msgspec.structs.replace(self.deployment, namespace=namespace),
+            jobs={job.name: job} if self.jobs == self.load(()).jobs else self.jobs,
+        )
 
     @classmethod
     def _of(cls, files: Iterable[Traversable]) -> Self:
@@ -96,7 +112,7 @@ def _read(file: Traversable) -> dict[str, Any]:
         raise ValueError(f"{file} cannot be read: {error.strerror}") from error
     except ValueError as error:  # no TOML, or no UTF-8
         raise ValueError(f"{file.name} is no TOML: {error}") from error
-    unknown = document.keys() - {*_TEXTS, *_KINDS, "deployment", *_BESIDE}
+    unknown = document.keys() - {*_TEXTS, *_KINDS, "deployment"}
     if unknown:
         raise ValueError(f"{file.name}: unknown key {min(unknown)!r}")
     for key in _TEXTS:
@@ -111,7 +127,7 @@ def _entries(file: str, document: Mapping[str, Any], kind: str, form: type[_Entr
     tables = document.get(kind, [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise ValueError(f"{file}: expected {kind} to be [[{kind}]] tables")
-    defaults = {key: document[key] for key in _DEFAULTS.get(kind, ()) if key in document}
+    defaults = {key: document[text] for key, text in _DEFAULTS.get(kind, {}).items() if text in document}
     for number, table in enumerate(tables, 1):
         yield _converted(f"{file}: {table.get('name', number)}: {kind}", {**defaults, **table}, form)
 

@@ -16,7 +16,7 @@ from .yaml_text import as_yaml
 
 SECRETS: Final = "/run/secrets"
 _HERE: Final = "127.0.0.1"
-_PROMETHEUS, _GRAFANA = 9999, 3000  # ports; 9090 is the market data's
+_GRAFANA: Final = 3000
 _IMAGES: Final = {
     "telemetry": "shmtelemetry",
     "prometheus": "prom/prometheus:v3.5.0",
@@ -69,12 +69,12 @@ def _document(catalogue: Catalogue) -> dict[str, Any]:
         if not job.optional and port not in (None, service_port)
     }
     optional = any(job.optional for job in catalogue.jobs.values())
-    ports = _PROMETHEUS, _GRAFANA, service_port, alert_port
+    ports = prometheus.PORT, _GRAFANA, service_port, alert_port
     services = {
         "pod": _pod(port for port in ports if port is not None),
         **{name: _reader(name, port) for name, port in readers.items()},
-        "telemetry": _telemetry(service_port, readers) if service_port is not None else None,
-        "example": _example(),
+        "telemetry": _telemetry(where.namespace, service_port, readers) if service_port is not None else None,
+        "example": _example(where.namespace),
         "prometheus": _prometheus(optional),
         "alertmanager": _alertmanager(alert_port) if alert_port is not None else None,
         "grafana": _grafana(),
@@ -125,9 +125,9 @@ def _reader(namespace: str, port: int | None) -> Service:
     return _joined("shmtel", "probe", **ours, stop_grace_period="30s", mem_limit="256m")
 
 
-def _telemetry(port: int, readers: Iterable[str]) -> Service:
+def _telemetry(namespace: str, port: int, readers: Iterable[str]) -> Service:
     environment = {
-        "SHMTEL_NAMESPACE": "trading",
+        "SHMTEL_NAMESPACE": namespace,
         "SHMTEL_ATTACH": ",".join(readers),
         "SHMTEL_LISTEN": f"0.0.0.0:{port}",
         "SHMTEL_TOKEN_FILE": f"{SECRETS}/token",
@@ -138,7 +138,7 @@ def _telemetry(port: int, readers: Iterable[str]) -> Service:
     return _joined("shmtel", "probe", **ours, volumes=state, stop_grace_period="30s", mem_limit="512m")
 
 
-def _example() -> Service:
+def _example(namespace: str) -> Service:
     """A producer: one's own comes in its place."""
     return {
         **_OURS,
@@ -146,7 +146,7 @@ def _example() -> Service:
         "entrypoint": ["python", "-c"],
         "command": [_EXAMPLE],
         "ipc": "service:pod",
-        "environment": {"SHMTEL_NAMESPACE": "trading"},
+        "environment": {"SHMTEL_NAMESPACE": namespace},
         "network_mode": "none",
         "healthcheck": {"disable": True},
     }
@@ -174,10 +174,10 @@ def _prometheus(optional: bool) -> Service:
     if optional:
         mounts.append(_mounted("targets", f"{folder}/targets") | {"bind": {"create_host_path": True}})
     command = [f"--config.file={folder}/prometheus.yml", "--storage.tsdb.path=/prometheus", *prometheus.FLAGS]
-    ready = "promtool", "check", "ready", f"--url=http://{_HERE}:{_PROMETHEUS}"
+    ready = "promtool", "check", "ready", f"--url=http://{_HERE}:{prometheus.PORT}"
     return _server(
         "prometheus", "65534:65534", ready, secrets=["token"],
-        command=[*command, f"--web.listen-address=:{_PROMETHEUS}"], volumes=["prometheus:/prometheus", *mounts],
+        command=[*command, f"--web.listen-address=:{prometheus.PORT}"], volumes=["prometheus:/prometheus", *mounts],
     )  # fmt: skip
 
 

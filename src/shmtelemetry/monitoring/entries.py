@@ -21,6 +21,7 @@ _Bound = Annotated[int, msgspec.Meta(ge=1)]
 _Values = Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _Word = Annotated[str, msgspec.Meta(pattern="^[a-zA-Z_][a-zA-Z0-9_]*$")]
+_Columns = Annotated[int, msgspec.Meta(ge=1, le=24)]
 _Duration = Annotated[str, msgspec.Meta(pattern="^[0-9]+[smhd]$")]
 
 
@@ -156,6 +157,40 @@ class Objective(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             raise ValueError("expected either metric and at_most, or good")
 
 
+class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One query of a panel. legend: with labels in double braces, as Grafana has it."""
+
+    expr: _Text
+    legend: str = "{{job}}"
+
+
+class Panel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One picture.
+
+    unit: Grafana's name of it. width: in columns, of which there are 24. limit: a line that is not to be crossed.
+    """
+
+    title: _Text
+    queries: Annotated[tuple[Query, ...], msgspec.Meta(min_length=1)]
+    kind: Literal["lines", "number", "heatmap", "alerts"] = "lines"
+    unit: str = "short"
+    width: _Columns = 8
+    description: str = ""
+    limit: float | None = None
+
+
+class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Panels beside each other, under a title. dashboard: where it stands, a service or `overview`."""
+
+    title: _Text
+    dashboard: str
+    panels: Annotated[tuple[Panel, ...], msgspec.Meta(min_length=1)]
+
+    @property
+    def name(self) -> str:
+        return f"{self.dashboard}: {self.title}"
+
+
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What Prometheus scrapes. optional: only where a file targets/NAME.yml says so."""
 
@@ -167,11 +202,16 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 
 class Deployment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where things are. secrets: a folder whose files slack_url, pagerduty_key and smtp_password hold what they say."""
+    """Where things are.
+
+    namespace: whose reader is part of the service. secrets: a folder whose files slack_url, pagerduty_key and
+    smtp_password hold what they say.
+    """
 
     runbooks: str
     alertmanager: str
     service: str
+    namespace: str
     secrets: str
     slack_channel: str
     email_to: str

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from . import alertmanager, alerts, compose, handles, prometheus, rules
+from . import alertmanager, alerts, compose, grafana, handles, prometheus, rules
 from .catalogue import Catalogue
 
 Generator = Callable[[Catalogue], Mapping[str, str]]  # gives path below the folder → text
@@ -15,6 +15,7 @@ GENERATORS: Final[Mapping[str, Generator]] = {
     "rules": rules.files,
     "alerts": alerts.files,
     "alertmanager": alertmanager.files,
+    "grafana": grafana.files,
     "compose": compose.files,
 }
 BESIDE: Final[Mapping[str, Generator]] = {"handles": handles.files}  # not for a monitoring system: no part of `all`

@@ -1,7 +1,7 @@
 """What running producers have registered: as a catalogue, and compared with one."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,14 +28,19 @@ class Difference:
 
 
 def definitions(snapshot: Snapshot) -> list[Definition]:
-    """Of all metrics of a namespace but the reader's own, by name."""
+    """Of all metrics of a namespace but the reader's own, by name; the package's, where it has such a metric."""
+    packaged = Catalogue.packaged().definitions
     mine = (family.metric for name, family in sorted(snapshot.families.items()) if not name.startswith(_OWN))
-    return [_definition(metric) for metric in mine]
+    return [_definition(metric, packaged) for metric in mine]
 
 
-def _definition(metric: Metric) -> Definition:
+def _definition(metric: Metric, packaged: Mapping[str, Definition]) -> Definition:
+    name = f"{metric.name.removesuffix('_total')}_total" if metric.kind == "counter" else metric.name  # as exposed
+    known = packaged.get(name)
+    if known is not None and _shape(known.metric) == _shape(metric):
+        return known
     return Definition(
-        name=f"{metric.name.removesuffix('_total')}_total" if metric.kind == "counter" else metric.name,  # as exposed
+        name=name,
         type=metric.kind,  # type: ignore[arg-type]
         service=LIVE,
         help=metric.help or metric.name,
@@ -48,6 +53,10 @@ def _definition(metric: Metric) -> Definition:
         keep=metric.keep,
         documented=True,  # others chose the name
     )
+
+
+def _shape(metric: Metric) -> tuple[str, tuple[str, ...], tuple[float, ...]]:
+    return metric.kind, metric.labels, metric.buckets
 
 
 def _category(metric: Metric) -> Category:

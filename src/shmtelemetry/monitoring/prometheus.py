@@ -16,13 +16,15 @@ FLAGS: Final = (
     "--storage.tsdb.retention.size=10GB",
     "--enable-feature=native-histograms,exemplar-storage",  # then quantiles are those of native histograms
 )
-_INTERVAL: Final = "10s"
+INTERVAL: Final = "10s"  # between scrapes, of jobs that have none of their own
+PORT: Final = 9999  # 9090 is the market data's
+URL: Final = f"http://127.0.0.1:{PORT}"
 
 
 def files(catalogue: Catalogue) -> Mapping[str, str]:
     """prometheus.yml."""
     document = {
-        "global": {"scrape_interval": _INTERVAL, "evaluation_interval": _INTERVAL},
+        "global": {"scrape_interval": INTERVAL, "evaluation_interval": INTERVAL},
         "rule_files": ["rules.yml", "alerts.yml"],
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": [catalogue.deployment.alertmanager]}]}]},
         "scrape_configs": [_scrape(catalogue.deployment, job) for job in catalogue.jobs.values()],
@@ -36,7 +38,7 @@ def files(catalogue: Catalogue) -> Mapping[str, str]:
 
 def _scrape(where: Deployment, job: Job) -> dict[str, Any]:
     config: dict[str, Any] = {"job_name": job.name}
-    if job.interval != _INTERVAL:
+    if job.interval != INTERVAL:
         config["scrape_interval"] = job.interval
     if job.path != "/metrics":
         config["metrics_path"] = job.path

@@ -3,14 +3,13 @@
 https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/
 """
 
-import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from .catalogue import Catalogue
 from .entries import Alert, Case
-from .rules import all_rules, asked_for
+from .rules import words_read
 
 
 @dataclass
@@ -33,7 +32,7 @@ def test_document(
     """fired: gives what an alert that fires has, by its value and labels."""
     blocks: list[_Block] = []
     for alert in catalogue.alerts.values():
-        read = _read(catalogue, alert)
+        read = words_read(catalogue, alert)
         for case in alert.tests:
             block = next((block for block in blocks if block.has_room(alert, case, read)), None)
             if block is None:
@@ -58,10 +57,3 @@ def test_document(
 
 def _names(series: Iterable[str]) -> set[str]:
     return {one.partition("{")[0] for one in series}
-
-
-def _read(catalogue: Catalogue, alert: Alert) -> set[str]:
-    """Words of the alert's query and of all that it asks for, the names of metrics among them."""
-    asked = asked_for(replace(catalogue, alerts={alert.name: alert}))
-    rules = [rule["expr"] for rules in all_rules(catalogue).values() for rule in rules if rule["record"] in asked]
-    return {word for expr in (alert.expr, *rules) for word in re.findall(r"\w+", expr)}

@@ -6,10 +6,11 @@ https://prometheus.io/docs/practices/rules/, https://sre.google/workbook/alertin
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from .catalogue import Catalogue
-from .entries import Definition, Objective
+from .entries import Alert, Definition, Objective
 from .yaml_text import as_yaml
 
 QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -54,6 +55,13 @@ def asked_for(catalogue: Catalogue) -> set[str]:
         found |= new
         exprs += [rule["expr"] for rule in rules if rule["record"] in new]
     return found
+
+
+def words_read(catalogue: Catalogue, alert: Alert) -> set[str]:
+    """Words of an alert's query and of all that it asks for, the names of metrics among them."""
+    asked = asked_for(replace(catalogue, alerts={alert.name: alert}))
+    rules = [rule["expr"] for rules in all_rules(catalogue).values() for rule in rules if rule["record"] in asked]
+    return {word for expr in (alert.expr, *rules) for word in re.findall(r"\w+", expr)}
 
 
 def recorded(definition: Definition) -> dict[str, str]:
