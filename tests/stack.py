@@ -73,8 +73,13 @@ class StackError(ShmtelError):
 
 @dataclass(frozen=True)
 class Stack:
-    """What runs. service: URL. metrics: name of a service → URL of its metrics. pids: of the services' processes."""
+    """What runs.
 
+    folder: of its files. service: URL. metrics: name of a service → URL of its metrics. pids: of the services'
+    processes.
+    """
+
+    folder: Path
     service: str
     metrics: Mapping[str, str]
     pids: Mapping[str, int]
@@ -107,7 +112,7 @@ def stack(folder: Path, ports: Ports = FREE, faster: int = 1) -> Iterator[Stack]
         urls = {name: f"http://{address}" for name, address in addresses.items()}
         for name, url in urls.items():
             _await(folder, name, parts[name], url)
-        yield Stack(service, metrics, pids, Prometheus(urls["prometheus"]), urls["alertmanager"], parts)
+        yield Stack(folder, service, metrics, pids, Prometheus(urls["prometheus"]), urls["alertmanager"], parts)
 
 
 def _of_servers(ports: Ports) -> dict[str, int]:

@@ -16,7 +16,7 @@ import pytest
 from shmtelemetry import Producer, Reader, Telemetry
 from shmtelemetry.segment import segment_names
 from shmtelemetry.service.alerts import Alert, AlertStore, AlertWatch, Evaluator, Rules
-from shmtelemetry.service.alerts.alertmanager import alerts_of
+from shmtelemetry.service.alerts.alertmanager import message_of
 from tests.processes import run_python, wait_until
 from tests.reading import SHM
 from tests.trades import TRADE, trades
@@ -362,9 +362,28 @@ def test_what_a_real_alertmanager_sent_is_listed_once_and_resolved(store: AlertS
     assert store.active() == []  # of rules
 
 
+def test_what_a_group_has_no_more_is_over_until_it_is_told_again(store: AlertStore) -> None:
+    message = json.loads((GOLDEN / "alertmanager-firing.json").read_bytes())
+    aapl, msft = message["alerts"]
+    store.from_alertmanager(message)
+    store.from_alertmanager(message | {"groupKey": '{}:{alertname="Other"}', "alerts": []})
+    store.from_alertmanager(message | {"alerts": [aapl], "truncatedAlerts": 1})
+    store.from_alertmanager(message | {"alerts": [aapl], "groupKey": ""})
+    assert [alert["state"] for alert in store.list()] == ["firing", "firing"]
+    store.from_alertmanager(message | {"alerts": [aapl]})
+    assert {alert["labels"]["symbol"]: alert["state"] for alert in store.list()} == {
+        "AAPL": "firing",
+        "MSFT": "resolved",
+    }
+    ids = store.from_alertmanager(message | {"alerts": [msft]})
+    states = {alert["id"]: (alert["labels"]["symbol"], alert["state"]) for alert in store.list()}
+    assert sorted(states.values()) == [("AAPL", "resolved"), ("MSFT", "firing")]
+    assert states[ids[0]][0] == "MSFT"
+
+
 def test_a_message_that_is_none_of_an_alertmanager_is_refused() -> None:
     good = json.loads((GOLDEN / "alertmanager-firing.json").read_bytes())
-    assert len(alerts_of(good)) == 2
+    assert len(message_of(good).alerts) == 2
     bad: list[tuple[Any, str]] = [
         (b"\xff", "not JSON"),
         (b"[" * 100_000, "not JSON"),
@@ -374,6 +393,8 @@ def test_a_message_that_is_none_of_an_alertmanager_is_refused() -> None:
         (good | {"alerts": {}}, "alerts: expected a list"),
         (good | {"alerts": [{}] * 1001}, "alerts: expected a list of at most 1,000"),
         (good | {"alerts": [3]}, "an alert is a JSON object, got int"),
+        (good | {"groupKey": 3}, "groupKey: expected a text"),
+        (good | {"groupKey": "x" * 5000}, "groupKey: expected a text of at most 4,096 characters"),
     ]
     alert = good["alerts"][0]
     for change, why in (
@@ -390,12 +411,12 @@ def test_a_message_that_is_none_of_an_alertmanager_is_refused() -> None:
         bad.append((good | {"alerts": [alert | change]}, why))
     for body, why in bad:
         with pytest.raises(ValueError, match=why):
-            alerts_of(body)
+            message_of(body)
     strange = alert | {
         "annotations": {"summary": "half \ud800 a pair"},
         "labels": {"alertname": "A", "severity": "\ud800"},
     }
-    assert alerts_of(good | {"alerts": [strange]})[0].summary == "half ? a pair"
+    assert message_of(good | {"alerts": [strange]}).alerts[0].summary == "half ? a pair"
 
 
 def test_what_a_locked_database_does_not_take_is_told_it_later(

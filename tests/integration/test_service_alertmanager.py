@@ -122,24 +122,63 @@ def test_its_alert_is_listed_told_acknowledged_and_over(namespace: str, tmp_path
         assert over["alerts"][0]["acknowledged"]["by"] == "ada"
 
 
+@contextmanager
+def generated_routes(namespace: str, folder: Path) -> Iterator[tuple[str, str]]:
+    """URLs of a service, and of an Alertmanager that tells it by the generated configuration.
+
+    There is nobody to page: the receivers' secrets are missing.
+    """
+    out = folder / "generated"
+    with service(namespace, folder) as running:
+        (folder / "here.toml").write_text(f'[deployment]\nservice = "{running.url}"\n')
+        done = shmtel("generate", "alertmanager", "--out", str(out), "--catalog", str(folder / "here.toml"))
+        assert done.returncode == 0, done.stderr
+        with alertmanager(out / "alertmanager.yml", folder) as url:
+            yield running.url, url
+
+
+def generated_alert(name: str, **labels: str) -> dict[str, Any]:
+    """As Prometheus says it."""
+    groups = yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]
+    rule = next(rule for group in groups for rule in group["rules"] if rule.get("alert") == name)
+    return {"labels": {"alertname": name, **rule["labels"], **labels}, "annotations": rule["annotations"]}
+
+
 def test_by_the_generated_routes_an_alert_comes_with_its_priority_and_runbook_and_is_over(
     namespace: str, tmp_path: Path
 ) -> None:
-    """Though there is nobody to page: the receivers' secrets are missing."""
-    out = tmp_path / "generated"
-    began = datetime.now(UTC)
-    with service(namespace, tmp_path) as running:
-        (tmp_path / "here.toml").write_text(f'[deployment]\nservice = "{running.url}"\n')
-        done = shmtel("generate", "alertmanager", "--out", str(out), "--catalog", str(tmp_path / "here.toml"))
-        assert done.returncode == 0, done.stderr
-        rules = yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]
-        rule = next(rule for group in rules for rule in group["rules"] if rule.get("alert") == "ExecutionApiDown")
-        said = {"labels": {"alertname": rule["alert"], **rule["labels"]}, "annotations": rule["annotations"]}
-        with alertmanager(out / "alertmanager.yml", tmp_path) as url:
-            tell(url, said, startsAt=began, endsAt=began + timedelta(hours=1))
-            firing = await_value(running.url, f"{ALERTS}?state=firing", lambda found: found["count"] == 1)["alerts"][0]
-            assert (firing["name"], firing["severity"]) == ("ExecutionApiDown", "P0")
-            assert firing["runbook"] == "docs/runbooks/ExecutionApiDown.md"
-            tell(url, said, startsAt=began, endsAt=datetime.now(UTC))
-            over = await_value(running.url, f"{ALERTS}?state=resolved", lambda found: found["count"] == 1)["alerts"][0]
-            assert over["id"] == firing["id"]
+    began, said = datetime.now(UTC), generated_alert("ExecutionApiDown")
+    with generated_routes(namespace, tmp_path) as (running, url):
+        tell(url, said, startsAt=began, endsAt=began + timedelta(hours=1))
+        firing = await_value(running, f"{ALERTS}?state=firing", lambda found: found["count"] == 1)["alerts"][0]
+        assert (firing["name"], firing["severity"]) == ("ExecutionApiDown", "P0")
+        assert firing["runbook"] == "docs/runbooks/ExecutionApiDown.md"
+        tell(url, said, startsAt=began, endsAt=datetime.now(UTC))
+        over = await_value(running, f"{ALERTS}?state=resolved", lambda found: found["count"] == 1)["alerts"][0]
+        assert over["id"] == firing["id"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ends", [True, False])
+def test_what_a_more_urgent_alert_silences_is_over_until_the_silence_is(
+    namespace: str, tmp_path: Path, ends: bool
+) -> None:
+    """ends: whether it has ended meanwhile; Alertmanager tells nobody of that."""
+    began, late = datetime.now(UTC), datetime.now(UTC) + timedelta(hours=1)
+    urgent, other = generated_alert("ExecutionApiDown"), generated_alert("HighOrderLatency")
+
+    def await_firing(*names: str) -> None:
+        def are_they(found: Any) -> bool:
+            return sorted(alert["name"] for alert in found["alerts"]) == sorted(names)
+
+        await_value(running, f"{ALERTS}?state=firing", are_they)
+
+    with generated_routes(namespace, tmp_path) as (running, url):
+        tell(url, other, startsAt=began, endsAt=late)
+        await_firing("HighOrderLatency")
+        tell(url, urgent, startsAt=began, endsAt=late)
+        await_firing("ExecutionApiDown")
+        if ends:
+            tell(url, other, startsAt=began, endsAt=datetime.now(UTC))
+        tell(url, urgent, startsAt=began, endsAt=datetime.now(UTC))
+        await_firing(*(() if ends else ("HighOrderLatency",)))

@@ -10,10 +10,12 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ import pytest
 pytest.importorskip("fastapi", reason="needs shmtelemetry[service]")
 pytest.importorskip("msgspec", reason="needs shmtelemetry[monitoring]")
 
+from shmtelemetry import Producer
 from shmtelemetry.demo.causes import CAUSES
 from shmtelemetry.demo.control import CAUSE, CURE, tell
 from shmtelemetry.monitoring.catalogue import Catalogue
@@ -29,9 +32,11 @@ from tests.peers import need
 from tests.processes import PATIENCE, is_stopped, wait_until
 from tests.services import await_value, listener
 from tests.stack import FREE, Stack, StackError, in_less_time, stack
+from tests.trades import TRADE, trades
 from tests.unit.test_monitoring import metrics_of
 
 FASTER = 20
+STARVED_SECONDS = 0.7  # a ring of the market data's is full before
 ALERTS = "/api/system/alerts"
 UNEMITTED_WHILE_WELL = {
     f"{prefix}{name}{suffix}"
@@ -85,13 +90,55 @@ def caused(name: str) -> Callable[[Stack], AbstractContextManager[object]]:
     return cause
 
 
+@contextmanager
+def readers_get_little_cpu(running: Stack) -> Iterator[None]:
+    """The process with the readers stands still for half of the time, so that rings are full again and again."""
+    pid, over = running.parts["demo"].pid, Event()
+
+    def starve() -> None:
+        while not over.wait(STARVED_SECONDS):
+            os.kill(pid, signal.SIGSTOP)
+            over.wait(STARVED_SECONDS)
+            os.kill(pid, signal.SIGCONT)
+
+    with ThreadPoolExecutor(1) as pool:
+        starving = pool.submit(starve)
+        try:
+            yield
+        finally:
+            over.set()
+            starving.result()
+
+
+@contextmanager
+def disk_is_too_slow(running: Stack) -> Iterator[None]:
+    """A producer emits more events than the service's database takes."""
+    (path,) = (running.folder / "state").glob("*.sqlite")
+    over, batch = Event(), trades(0, 4_096)
+
+    def trade() -> None:
+        with Producer("engine", TRADE, path.stem, capacity=8_192, policy="block", timeout=None) as ring:
+            while not over.is_set():
+                ring.emit_many(batch)
+
+    with ThreadPoolExecutor(1) as pool:
+        trading = pool.submit(trade)
+        try:
+            yield
+        finally:
+            over.set()
+            trading.result()
+
+
 SHORT = Condition("ServiceDown", {"service": "signal-bridge"}, caused("service-stopped"))
 CONDITIONS = [
     *(Condition(cause.alert, {}, caused(name)) for name, cause in CAUSES.items() if name != "service-stopped"),
+    Condition("HighPortfolioDrawdown", {}, caused("market-crash")),
+    Condition("SloBurnFast", {"slo": "availability"}, caused("service-stopped")),
     Condition("ReaderDown", {"job": "risk-manager"}, demo_stands_still),
+    Condition("RecordsDropped", {"producer": "market-data"}, readers_get_little_cpu),
+    Condition("EventsLetGo", {"job": "api"}, disk_is_too_slow),
 ]
-# The others have no cause in the demo yet. Their rules are tested by promtool.
-WITHOUT_CAUSE = {"HighPortfolioDrawdown", "SloBurnFast", "RecordsDropped", "EventsLetGo"}
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +150,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield made
 
 
-def is_calm(running: Stack) -> bool:
-    """Whether nothing fires that could be taken for what is waited for, or silence it."""
-    return not running.prometheus.result('ALERTS{severity=~"P0|P1",component!="slo"}')
+def is_calm(running: Stack, condition: Condition) -> bool:
+    """Whether nothing fires that could be taken for what is waited for, or silence it.
+
+    The demo misses some objectives all the time.
+    """
+    labels = ",".join(f'{name}="{value}"' for name, value in condition.labels.items())
+    own = f'ALERTS{{alertname="{condition.alert}",{labels}}}'
+    return not running.prometheus.result(f'ALERTS{{severity=~"P0|P1",component!="slo"}} or {own}')
 
 
 def arrive_and_resolve(running: Stack, condition: Condition) -> None:
@@ -115,7 +167,7 @@ def arrive_and_resolve(running: Stack, condition: Condition) -> None:
         wanted = condition.alert, "alertmanager"
         return (alert["name"], alert["source"]) == wanted and condition.labels.items() <= alert["labels"].items()
 
-    wait_until(lambda: is_calm(running), "nothing else fires")
+    wait_until(lambda: is_calm(running, condition), "nothing else fires")
     with condition.cause(running):
         listed = await_value(running.service, f"{ALERTS}?state=firing", lambda found: any(map(is_it, found["alerts"])))
         firing = next(filter(is_it, listed["alerts"]))
@@ -143,9 +195,9 @@ def test_a_process_that_stands_still_is_an_alert_in_the_list_until_it_goes_on(ru
     arrive_and_resolve(running, SHORT)
 
 
-def test_every_urgent_alert_is_caused_or_known_not_to_be() -> None:
+def test_every_urgent_alert_is_caused() -> None:
     urgent = {alert.name for alert in Catalogue.packaged().alerts.values() if alert.priority != "P2"}
-    assert urgent - {condition.alert for condition in (SHORT, *CONDITIONS)} == WITHOUT_CAUSE
+    assert {condition.alert for condition in (SHORT, *CONDITIONS)} == urgent
 
 
 @pytest.mark.slow

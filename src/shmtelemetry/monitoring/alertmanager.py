@@ -12,7 +12,7 @@ from .yaml_text import as_yaml
 
 SERVICE: Final = "service"  # the receiver of all alerts
 _WEBHOOK: Final = "/api/system/alerts/webhook"
-_GROUPS: Final = ["alertname", "component", "job"]
+_GROUPS: Final = ["alertname", "component", "job"]  # of what people are told
 _TITLE: Final = "{{ .CommonLabels.severity }} {{ .CommonLabels.alertname }}: {{ .Status }}"
 _TEXT: Final = "{{ range .Alerts }}{{ .Annotations.summary }} {{ .Annotations.runbook_url }}\n{{ end }}"
 
@@ -33,7 +33,7 @@ def files(catalogue: Catalogue) -> Mapping[str, str]:
         },
         "route": {
             "receiver": SERVICE,
-            "group_by": _GROUPS,
+            "group_by": ["component"],  # so that an alert is in a message with the one that silences it
             "group_wait": "0s",
             "group_interval": "1s",  # the list tells of now
             "repeat_interval": "1h",
@@ -54,6 +54,7 @@ def _route(priority: str) -> dict[str, Any]:
     return {
         "receiver": priority,
         "matchers": [f'severity="{priority}"'],
+        "group_by": _GROUPS,
         "group_wait": wait,
         "group_interval": interval,
         "repeat_interval": repeat,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, Self
 
 APPLICATION: Final = int.from_bytes(b"shmt")  # https://www.sqlite.org/pragma.html#pragma_application_id
-VERSION: Final = 2
+VERSION: Final = 3
 PATIENCE: Final = 5.0  # seconds that one waits for another who writes
 WAL_LIMIT: Final = 64 * 2**20  # bytes that the log keeps when it has been larger
 STEPS: Final = 10_000  # of SQLite's machine between two looks whether anybody still waits for the answer
@@ -47,7 +47,8 @@ CREATE TABLE event_block (
 CREATE TABLE alert (
     id INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT, name TEXT, labels TEXT, since REAL, severity TEXT, summary TEXT,
     runbook TEXT, value REAL, fired REAL, ended REAL, resolved REAL, resolved_by TEXT, acknowledged REAL,
-    acknowledged_by TEXT, note TEXT, acknowledged_until REAL, heard REAL, UNIQUE (source, name, labels, since));
+    acknowledged_by TEXT, note TEXT, acknowledged_until REAL, heard REAL, told_in TEXT,
+    UNIQUE (source, name, labels, since));
 CREATE INDEX alert_open ON alert (source) WHERE ended IS NULL;
 """
 

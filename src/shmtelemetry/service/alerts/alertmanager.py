@@ -1,4 +1,4 @@
-"""What an Alertmanager's webhook sends, as alerts.
+"""What an Alertmanager's webhook sends: the alerts of a group.
 
 Version 4 of https://prometheus.io/docs/alerting/latest/configuration/#webhook_config.
 """
@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .alert import ALERTMANAGER, Alert
 
@@ -17,15 +17,25 @@ LONGEST: Final = 4096  # characters of a label or an annotation
 NAME: Final = "alertname"
 
 
-def alerts_of(body: bytes | str | Mapping[str, Any]) -> list[Alert]:
-    """The alerts of one message. Raises ValueError for what is none."""
+class Message(NamedTuple):
+    """group: the key of the group, all of whose alerts these are; empty if there may be more of it."""
+
+    group: str
+    alerts: list[Alert]
+
+
+def message_of(body: bytes | str | Mapping[str, Any]) -> Message:
+    """Raises ValueError for what is no message."""
     message = body if isinstance(body, Mapping) else _parsed(body)
     if message.get("version") != "4":
         raise ValueError(f"version {message.get('version')!r}: expected '4'")
     alerts = message.get("alerts")
     if not isinstance(alerts, list) or len(alerts) > MOST:
         raise ValueError(f"alerts: expected a list of at most {MOST:,}")
-    return [_alert(alert) for alert in alerts]
+    group, left_out = message.get("groupKey", ""), message.get("truncatedAlerts", 0)
+    if not isinstance(group, str) or len(group) > LONGEST:
+        raise ValueError(f"groupKey: expected a text of at most {LONGEST:,} characters")
+    return Message("" if left_out else _legal(group), [_alert(alert) for alert in alerts])
 
 
 def _parsed(body: bytes | str) -> Mapping[str, Any]:

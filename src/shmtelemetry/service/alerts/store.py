@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 
 from ..database import Database, Readers
 from .alert import ALERTMANAGER, RULES, Alert
-from .alertmanager import alerts_of
+from .alertmanager import message_of
 
 STATES: Final = ("pending", "firing", "resolved")
 KEEP: Final = 90 * 86400.0  # seconds after which an alert is forgotten that has ended, or that no Alertmanager repeats
@@ -39,16 +39,26 @@ class AlertStore:
 
     def record(self, alerts: Iterable[Alert]) -> list[int]:
         """Keep what has become of alerts; returns their ids, 0 for those that are forgotten since they never fired."""
+        return self._record(alerts, "")
+
+    def from_alertmanager(self, body: bytes | str | Mapping[str, Any]) -> list[int]:
+        """Keep what a webhook of an Alertmanager sends; returns the ids of its alerts.
+
+        An alert of the same group that the message has no more is over: Alertmanager never tells of the end of an alert
+        that a more urgent one silenced. It fires anew when it is told again.
+        """
+        message = message_of(body)
+        return self._record(message.alerts, message.group)
+
+    def _record(self, alerts: Iterable[Alert], group: str) -> list[int]:
         with self._database.transaction() as database:
             now = time.time()
-            done = [_record(database, alert, now) for alert in alerts]
+            done = [_record(database, alert, group, now) for alert in alerts]
+            query = "UPDATE alert SET ended = ?1 WHERE told_in = ?2 AND told_in != '' AND ended IS NULL AND heard < ?1"
+            database.execute(query, (now, group))
             query = "DELETE FROM alert WHERE ended < ?1 OR (source = ?2 AND heard < ?1)"
             database.execute(query, (now - KEEP, ALERTMANAGER))
         return done
-
-    def from_alertmanager(self, body: bytes | str | Mapping[str, Any]) -> list[int]:
-        """Keep what a webhook of an Alertmanager sends, see alerts_of; returns the ids of its alerts."""
-        return self.record(alerts_of(body))
 
     # ---- what people do ----
 
@@ -121,7 +131,7 @@ def _rows(database: Connection, query: str, parameters: tuple[Any, ...]) -> list
     return cursor.execute(query, parameters).fetchall()
 
 
-def _record(database: Connection, alert: Alert, now: float) -> int:
+def _record(database: Connection, alert: Alert, group: str, now: float) -> int:
     labels = json.dumps(dict(sorted(alert.labels.items())))
     identity = alert.source, alert.name, labels, alert.since
     if alert.state == "inactive":
@@ -129,10 +139,12 @@ def _record(database: Connection, alert: Alert, now: float) -> int:
         return 0
     number = database.execute(
         "INSERT INTO alert (source, name, labels, since, severity, summary, runbook, value, fired, ended,"
-        " heard) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (source, name, labels, since) DO UPDATE SET"
+        " heard, told_in) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (source, name, labels, since) DO UPDATE SET"
         " severity = excluded.severity, summary = excluded.summary, runbook = excluded.runbook, value = excluded.value,"
-        " fired = excluded.fired, ended = excluded.ended, heard = excluded.heard RETURNING id",
-        (*identity, alert.severity, alert.summary, alert.runbook, alert.value, alert.fired, alert.ended, now),
+        " fired = excluded.fired, ended = excluded.ended, heard = excluded.heard, told_in = excluded.told_in"
+        " RETURNING id",
+        (*identity, alert.severity, alert.summary, alert.runbook, alert.value, alert.fired, alert.ended, now, group),
     ).fetchone()[0]
     return int(number)
 
