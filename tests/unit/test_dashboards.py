@@ -191,6 +191,7 @@ def test_a_catalogue_of_ones_own_has_dashboards(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("width = 24", "width = 25", "row: panels[0].width"),
+        ('service = "shop"', 'service = "../shop"', "basket_value_usd: metric: service"),
         ('kind = "number"', 'kind = "pie"', "row: panels[0].kind"),
         ('queries = [{ expr = "count(basket_value_usd)" }]', "queries = []", "row: panels[0].queries"),
         ("[[row]]\n", '[[row]]\ncolour = "red"\n', "colour"),
@@ -200,6 +201,18 @@ def test_what_a_row_cannot_be_is_one_line(tmp_path: Path, old: str, new: str, me
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         written(tmp_path, MINE.replace(old, new))
     assert str(caught.value).startswith("mine.toml: ")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('service = "shop"', 'service = "overview"', "service overview: expected another name"),
+        ("[[row]]\n", '[[row]]\ndashboard = "shpo"\n', "row shpo: Now: dashboard: expected overview, shop, own"),
+    ],
+)
+def test_a_dashboard_that_cannot_be_is_said(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        written(tmp_path, MINE.replace(old, new))
 
 
 def test_names_are_said_as_people_say_them() -> None:

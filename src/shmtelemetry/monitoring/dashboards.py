@@ -28,8 +28,12 @@ class Dashboard:
 
 
 def dashboards(catalogue: Catalogue) -> Iterator[Dashboard]:
-    """All that a catalogue gives, the overview first."""
+    """All that a catalogue gives, the overview first.
+
+    Raises ValueError for a service or a row whose dashboard cannot be.
+    """
     services = _services(catalogue)
+    _check(catalogue, services)
     overview = (_now(), *_rows(catalogue, OVERVIEW), *_summaries(catalogue, services))
     yield Dashboard(OVERVIEW, "Overview", overview)
     for service, title in services.items():
@@ -43,6 +47,14 @@ def _services(catalogue: Catalogue) -> dict[str, str]:
     telling = dict.fromkeys(one.service for one in catalogue.definitions.values())
     order = dict.fromkeys((*catalogue.titles, *telling))
     return {one: catalogue.titles.get(one, one.replace("_", " ").capitalize()) for one in order if one in telling}
+
+
+def _check(catalogue: Catalogue, services: dict[str, str]) -> None:
+    for taken in services.keys() & {OVERVIEW, OBJECTIVES}:
+        raise ValueError(f"service {taken}: expected another name, there is a dashboard of this one")
+    for row in catalogue.rows.values():
+        if row.dashboard not in (OVERVIEW, *services):
+            raise ValueError(f"row {row.name}: dashboard: expected {', '.join((OVERVIEW, *services))}")
 
 
 def _rows(catalogue: Catalogue, dashboard: str) -> Iterable[Row]:

@@ -37,7 +37,7 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     name: _Text
     type: Literal["counter", "gauge", "histogram"]
-    service: str
+    service: _Word
     help: _Text
     question: str
     category: Category
@@ -87,7 +87,7 @@ class Recording(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     name: Annotated[str, msgspec.Meta(pattern="^[a-zA-Z_][a-zA-Z0-9_]*(:[a-zA-Z0-9_]+)+$")]
     expr: _Text
-    service: str
+    service: _Word
 
 
 class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -146,7 +146,7 @@ class Objective(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     name: _Word
     title: _Text
-    service: str
+    service: _Word
     objective: Annotated[float, msgspec.Meta(gt=0, lt=1)]
     metric: str = ""
     at_most: float = 0.0
@@ -171,7 +171,7 @@ class Panel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """
 
     title: _Text
-    queries: Annotated[tuple[Query, ...], msgspec.Meta(min_length=1)]
+    queries: Annotated[tuple[Query, ...], msgspec.Meta(min_length=1, max_length=26)]
     kind: Literal["lines", "number", "heatmap", "alerts"] = "lines"
     unit: str = "short"
     width: _Columns = 8
@@ -183,7 +183,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     """Panels beside each other, under a title. dashboard: where it stands, a service or `overview`."""
 
     title: _Text
-    dashboard: str
+    dashboard: _Word
     panels: Annotated[tuple[Panel, ...], msgspec.Meta(min_length=1)]
 
     @property

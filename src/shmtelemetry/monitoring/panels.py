@@ -74,7 +74,10 @@ def _value(definition: Definition) -> Query:
     """As it is; how long ago a moment was."""
     series = f"{definition.name}{_chosen(definition)}"
     expr = f"time() - {series}" if _MOMENT.search(definition.name) else series
-    return Query(expr=expr, legend=_legend([*definition.labels] or ["job"]))
+    labels = [*definition.labels]
+    if not labels or definition.emitter == "reader":  # each namespace has one
+        labels.append("job")
+    return Query(expr=expr, legend=_legend(labels))
 
 
 def _quantiles(definition: Definition) -> tuple[Query, ...]:
