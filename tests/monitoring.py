@@ -10,7 +10,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy/monitoring"
-RUNBOOKS = ROOT / "docs/runbooks"
+RUNBOOKS = ROOT / "src/shmtelemetry/service/runbooks"
 DASHBOARDS = DEPLOY / "grafana/dashboards"
 CHOSEN = {"$__rate_interval": "1m", "$__range": "30m", "$namespace": ".*", "$symbol": ".*", "$producer": ".*"}
 

@@ -271,7 +271,7 @@ def test_alerts_go_on_in_the_next_process_and_others_list_them(namespace: str, p
     (pending,) = store.list("pending")
     assert pending | {"id": 1} == {
         "id": 1, "source": "rules", "name": "NoActiveBotsRunning", "labels": {}, "severity": "P0", "state": "pending",
-        "value": 0.0, "summary": "No trading bot is running.", "runbook": "docs/runbooks/NoActiveBotsRunning.md",
+        "value": 0.0, "summary": "No trading bot is running.", "runbook": "/runbooks/NoActiveBotsRunning.md",
         "since": BEGIN + 1, "fired": None, "resolved": None, "resolved_by": None, "acknowledged": None,
     }  # fmt: skip
     watched(namespace, path, [(200, 0), (301, 0), (302, 0)])

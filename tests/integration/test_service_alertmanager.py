@@ -152,7 +152,7 @@ def test_by_the_generated_routes_an_alert_comes_with_its_priority_and_runbook_an
         tell(url, said, startsAt=began, endsAt=began + timedelta(hours=1))
         firing = await_value(running, f"{ALERTS}?state=firing", lambda found: found["count"] == 1)["alerts"][0]
         assert (firing["name"], firing["severity"]) == ("ExecutionApiDown", "P0")
-        assert firing["runbook"] == "docs/runbooks/ExecutionApiDown.md"
+        assert firing["runbook"] == "http://127.0.0.1:8000/runbooks/ExecutionApiDown.md"
         tell(url, said, startsAt=began, endsAt=datetime.now(UTC))
         over = await_value(running, f"{ALERTS}?state=resolved", lambda found: found["count"] == 1)["alerts"][0]
         assert over["id"] == firing["id"]

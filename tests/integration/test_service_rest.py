@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from shmtelemetry import Telemetry, trading
+from tests.monitoring import RUNBOOKS
 from tests.processes import wait_until
 from tests.readers import Running
 from tests.services import ask, await_value, hear, listener, new_namespace, service
@@ -85,6 +87,19 @@ def test_the_root_says_where_things_are(shown: Shown) -> None:
     for path in told["endpoints"].values():
         if not path.startswith("/ws"):
             assert ask(shown.running.url, path).status == 200
+
+
+def test_every_alert_of_the_package_has_a_page_that_leads_to_pages(shown: Shown) -> None:
+    pages = {page.stem for page in RUNBOOKS.glob("*.md")}
+    for alert in pages:
+        page = ask(shown.running.url, f"/runbooks/{alert}.md")
+        assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+        text = page.body.decode()
+        assert f"<h1>{alert}</h1>" in text
+        assert "<h2>What to do</h2>" in text
+        assert set(re.findall(r'href="(\w+)\.md"', text)) <= pages
+    for other in ("Nothing", "..%2F..%2Fapp", "%2Fetc%2Fpasswd"):
+        assert ask(shown.running.url, f"/runbooks/{other}.md").status == 404
 
 
 def test_the_reference_tells_of_every_route_without_any_script(shown: Shown) -> None:

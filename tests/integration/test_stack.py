@@ -172,7 +172,9 @@ def arrive_and_resolve(running: Stack, condition: Condition) -> None:
         listed = await_value(running.service, f"{ALERTS}?state=firing", lambda found: any(map(is_it, found["alerts"])))
         firing = next(filter(is_it, listed["alerts"]))
         assert firing["severity"] == condition.priority
-        assert firing["runbook"] == f"docs/runbooks/{condition.alert}.md"
+        assert firing["runbook"] == f"{running.service}/runbooks/{condition.alert}.md"
+        with urllib.request.urlopen(firing["runbook"], timeout=PATIENCE) as page:
+            assert f"<h1>{condition.alert}</h1>" in page.read().decode()
         assert routes(running, condition) == {"service", condition.priority}
 
     def over(found: Any) -> bool:

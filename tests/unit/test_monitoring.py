@@ -158,7 +158,7 @@ def test_the_page_tells_of_every_key_alert_and_file() -> None:
         for key in entry.__struct_encode_fields__:
             assert f"`{key}`" in page, key
     for alert in ALERTS:
-        assert f"[{alert.name}](runbooks/{alert.name}.md)" in page, alert.name
+        assert f"[{alert.name}](../src/shmtelemetry/service/runbooks/{alert.name}.md)" in page, alert.name
     files = [name.removeprefix("grafana/dashboards/").removesuffix(".json") for name in generated(CATALOGUE, ALL)]
     for name in (*files, *NAMES, *CATALOGUE.objectives, *CATALOGUE.jobs):
         assert f"`{name}`" in page or f"generate {name} " in page, name

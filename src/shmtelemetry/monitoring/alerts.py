@@ -8,7 +8,7 @@ from typing import Any
 
 from ..service.alerts.rules import Rules
 from .catalogue import Catalogue
-from .entries import PLACE, RESPONSE_TIMES, Alert
+from .entries import PLACE, RESPONSE_TIMES, RUNBOOKS, Alert
 from .promtool import test_document
 from .rules import all_rules, asked_for
 from .yaml_text import as_yaml
@@ -25,11 +25,6 @@ def files(catalogue: Catalogue) -> Mapping[str, str]:
         "alerts_test.yml": as_yaml(tests, "promtool test rules alerts_test.yml"),
         RULES: in_process(catalogue),
     }
-
-
-def _runbook(catalogue: Catalogue, alert: Alert) -> str:
-    """Where it says what to do."""
-    return f"{catalogue.deployment.runbooks}{alert.name}.md"
 
 
 def _groups(catalogue: Catalogue) -> dict[str, list[Any]]:
@@ -64,7 +59,7 @@ def _rule(catalogue: Catalogue, alert: Alert) -> dict[str, Any]:
 def _annotations(catalogue: Catalogue, alert: Alert, summary: str) -> dict[str, str]:
     return {
         "summary": summary,
-        "runbook_url": _runbook(catalogue, alert),
+        "runbook_url": catalogue.deployment.runbook(alert.name),
         "response_time": RESPONSE_TIMES[alert.priority],
     }
 
@@ -89,7 +84,8 @@ def _table(catalogue: Catalogue, alert: Alert) -> str:
     rule = {"name": alert.name, "severity": alert.priority, "summary": alert.summary, **(alert.in_process or {})}
     if alert.hold != "0s":
         rule["for"] = alert.hold
-    rule["runbook"] = _runbook(catalogue, alert)
+    own = f"{RUNBOOKS}{alert.name}.md"  # whatever address the service has
+    rule["runbook"] = catalogue.deployment.runbook(alert.name) if catalogue.deployment.runbooks else own
     return "[[rule]]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in rule.items())
 
 

@@ -10,6 +10,7 @@ from ..metric import Metric, metric
 
 CATEGORIES: Final = ("latency", "throughput", "errors", "business", "system")
 RESPONSE_TIMES: Final = {"P0": "5 minutes", "P1": "15 minutes", "P2": "the same business day"}
+RUNBOOKS: Final = "/runbooks/"  # of the service
 PLACE: Final = re.compile(r"\{(\w+)\}")  # in a summary
 
 _NOT_BASE_UNITS: Final = ("ms", "us", "ns", "percent")
@@ -204,11 +205,10 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 class Deployment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where things are.
 
-    namespace: whose reader is part of the service. secrets: a folder whose files slack_url, pagerduty_key and
-    smtp_password hold what they say.
+    namespace: whose reader is part of the service. runbooks: what links to them begin with, by default to those that
+    the service has. secrets: a folder whose files slack_url, pagerduty_key and smtp_password hold what they say.
     """
 
-    runbooks: str
     alertmanager: str
     service: str
     namespace: str
@@ -218,3 +218,7 @@ class Deployment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     email_from: str
     smarthost: str
     token_file: str = ""
+    runbooks: str = ""
+
+    def runbook(self, alert: str) -> str:
+        return f"{self.runbooks or f'{self.service}{RUNBOOKS}'}{alert}.md"

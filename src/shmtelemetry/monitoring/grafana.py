@@ -178,7 +178,7 @@ def _metrics(panel: Panel) -> list[str]:
 
 
 def _runbook(catalogue: Catalogue, alert: str) -> dashboard.DashboardLink:
-    url = f"{catalogue.deployment.runbooks}{alert}.md"
+    url = catalogue.deployment.runbook(alert)
     return _link(f"Runbook: {alert}").type(DashboardLinkType.LINK).url(url).target_blank(True)
 
 
@@ -194,7 +194,7 @@ def _panel(panel: Panel, catalogue: Catalogue) -> Builder:
     for ref_id, query in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", panel.queries, strict=False):
         builder.with_target(_target(panel.kind, query).ref_id(ref_id))
     if panel.kind == "alerts":
-        url = f"{catalogue.deployment.runbooks}${{__data.fields.alertname}}.md"
+        url = catalogue.deployment.runbook("${__data.fields.alertname}")
         builder.data_links([_link("Runbook").url(url).target_blank(True)])
     if panel.description:
         builder.description(panel.description)

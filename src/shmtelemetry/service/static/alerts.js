@@ -137,11 +137,12 @@ function labelsOf({ labels }) {
   return others;
 }
 
-/** A link where one can be opened; the package's own runbooks are files beside its source. */
+/** A link where one can be opened; the package's own runbooks are pages of this service. */
 function tellRunbook(place, runbook) {
   if (place.dataset.of === runbook) return;
   place.dataset.of = runbook;
-  const isLink = URL.canParse(runbook) && /^https?:$/.test(new URL(runbook).protocol);
+  const isOwn = runbook.startsWith("/runbooks/");
+  const isLink = isOwn || (URL.canParse(runbook) && /^https?:$/.test(new URL(runbook).protocol));
   const link = () => make("a", { href: runbook, target: "_blank", rel: "noopener noreferrer" }, "Runbook");
   place.replaceChildren(...(!runbook ? [] : isLink ? [link()] : [`Runbook: ${runbook}`]));
 }
