@@ -16,7 +16,7 @@ from shmtelemetry.events import Batch, Ring, Totals
 from shmtelemetry.producer import Setup
 from shmtelemetry.reader import keeper
 from shmtelemetry.segment import segment_names
-from shmtelemetry.service.database import APPLICATION
+from shmtelemetry.service.database import APPLICATION, VERSION
 from shmtelemetry.service.events import EventStore
 from shmtelemetry.service.history import History
 from tests.events import Stuck, figures
@@ -203,7 +203,7 @@ FILLING = """
 import json, logging, sys
 from pathlib import Path
 from shmtelemetry import Producer, Reader
-from shmtelemetry.service.database import APPLICATION
+from shmtelemetry.service.database import APPLICATION, VERSION
 from shmtelemetry.service.events import EventStore
 from shmtelemetry.service.history import History
 from tests.events import Stuck, figures
@@ -375,7 +375,7 @@ def test_a_file_that_is_no_database_of_ours_is_one_clear_error_and_stays(tmp_pat
             database.execute("PRAGMA user_version = 9")
             database.execute("CREATE TABLE t (x)")
         database.close()
-    for path, why in ((text, "no SQLite"), (foreign, "of another program"), (newer, "version 9, expected 2")):
+    for path, why in ((text, "no SQLite"), (foreign, "of another program"), (newer, f"version 9, expected {VERSION}")):
         before = path.read_bytes()
         with pytest.raises(ValueError, match=why):
             EventStore(path)
