@@ -56,7 +56,7 @@ counter = Counter("c", "x")
 counter.inc()
 child = os.fork()
 counter.inc()
-print(os.getpid(), flush=True)
+os.write(1, b"%d\\n" % os.getpid())  # in one piece, whoever else writes
 time.sleep(600)
 """
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as program:
